@@ -1,0 +1,61 @@
+# The two commands of the README are `make demo` and `make test`; `make check` is the fast inner loop.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_DIR ?= demo
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check lint format bench lock manifests clean
+
+demo: $(VENV)/.demo
+	$(BIN)/drift-monitor demo --dir $(DEMO_DIR)
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+check: lint
+	$(BIN)/pytest -q -x -m "not processes and not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) --editable .
+	touch $@
+
+# Dependency groups need pip 25.1.
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(PIP_INSTALL) --editable ".[postgresql,parquet,apprise]" --group test --group lint --group dashboards
+	touch $@
+
+lock: ## resolve every dependency anew and write constraints.txt
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv-lock/bin/python -m pip install --quiet ".[postgresql,parquet,apprise]" --group test --group lint --group dashboards
+	.venv-lock/bin/python -m pip freeze --exclude drift-monitor > constraints.txt
+	rm -rf .venv-lock
+
+manifests: ## the rules of Prometheus once more, as objects of Kubernetes
+	for name in drift-alerts drift-recording; do \
+	  { printf '# Written by `make manifests`.\napiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n'; \
+	    printf 'metadata:\n  name: %s\n  labels:\n    app.kubernetes.io/name: drift-monitor\nspec:\n' $$name; \
+	    sed 's/^\(.\)/  \1/' config/prometheus/rules/$$name.yml; \
+	  } > config/kubernetes/components/prometheus-rules/$$name.yaml; done
+
+clean:
+	rm -rf $(VENV) build dist demo
