@@ -1,0 +1,288 @@
+"""Make a bin spec from a profile of the reference: quantiles with tail edges, uniform, explicit edges, top labels.
+
+A profile is what a source says of a feature before it can be counted. The sample may be small; `minimum` and
+`maximum` are exact, so that `below` and `above` mean outside everything the reference held.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, Number, NumericBins, ValueType
+from drift_monitor.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumericProfile:
+    """Reference values of a numeric feature.
+
+    `sample`: finite values of the column's own type, a uniform sample or all of them. `minimum`, `maximum`: exact,
+    over the finite values; None when there are none. `scale`: decimal places of a decimal column, None if unbounded.
+    """
+
+    value_type: ValueType
+    rows: int
+    minimum: Number | None
+    maximum: Number | None
+    sample: Sequence[Number]
+    scale: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoricalProfile:
+    """Labels of the reference with their row counts, most frequent first (ties by label).
+
+    `complete` is False where the reference holds more labels than are listed here.
+    """
+
+    rows: int
+    labels: Sequence[tuple[str, int]]
+    complete: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class BooleanProfile:
+    """A column of two values needs no more than its name."""
+
+    rows: int
+
+
+Profile = NumericProfile | CategoricalProfile | BooleanProfile
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """K bins of equal mass in the reference, plus tail edges; the default for numbers."""
+
+    count: int = 16
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """K bins of equal width between the reference's minimum and maximum."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Edges as the user gives them, literally."""
+
+    edges: tuple[Number, ...]
+
+
+@dataclass(frozen=True)
+class Top:
+    """The most frequent labels, each holding at least 0.1 % of the rows; the default for categories."""
+
+    count: int = 30
+
+
+Binning = Quantiles | Uniform | Edges | Top
+
+
+TAIL_LEVELS = (Fraction(1, 1000), Fraction(1, 100), Fraction(99, 100), Fraction(999, 1000))  # edges beside quantiles
+RARE_BELOW = Fraction(1, 1000)  # a label with a smaller share of the rows gets no bin of its own
+_EXACT = Context(prec=200_000, Emax=MAX_EMAX, Emin=MIN_EMIN)  # more digits than a numeric column can hold: never rounds
+_DIVISION = Context(prec=50)  # digits of edges of equal width where the column states no scale
+
+
+def make_spec(profile: Profile, binning: Binning | None = None) -> BinSpec:
+    """The bin spec of a profile; None takes the default of its kind. Raises InputError naming what does not fit.
+
+    Quantiles (default of numbers): the reference's minimum, its k/K quantiles and the 0.1, 1, 99 and 99.9 % quantiles,
+    all of them values that occur (inverted_cdf), and the successor of its maximum, so that every reference value lies
+    in an inner bin. A value v that holds 1/(2K) of the rows, and every value where there are no more than K, has a bin
+    of its own, [v, successor(v)). Uniform: K bins of equal width over the same range. Edges: as given, in the column's
+    type. Top (default of categories): the most frequent labels; the others are `rare`.
+    """
+    match profile:
+        case NumericProfile():
+            return _numeric_spec(profile, binning if binning is not None else Quantiles())
+        case CategoricalProfile():
+            return _categorical_spec(profile, binning if binning is not None else Top())
+        case BooleanProfile():
+            if binning is not None:
+                raise InputError(f"a boolean column has two bins and takes no {_named(binning)}")
+            return BooleanBins()
+
+
+def successor(value: Number, value_type: ValueType, scale: int | None = None) -> Number:
+    """The next value the column can hold: nextafter for floats, + 1 for integers, + 10^-scale for decimals.
+
+    A decimal column without a scale steps like a float. The largest float has no finite successor: inf.
+    """
+    match value_type:
+        case ValueType.INTEGER:
+            return int(value) + 1
+        case ValueType.DECIMAL:
+            return _next_decimal(Decimal(value), scale)
+        case _:
+            return math.nextafter(float(value), math.inf)
+
+
+def _numeric_spec(profile: NumericProfile, binning: Binning) -> NumericBins:
+    match binning:
+        case Edges():
+            edges = [_edge(edge, profile.value_type) for edge in binning.edges]
+            return NumericBins(tuple(edges), profile.value_type)
+        case Quantiles():
+            values = _sorted_values(profile)
+            inner = _quantile_edges(profile, values, _at_least_one(binning.count, "quantiles"))
+        case Uniform():
+            values = _sorted_values(profile)
+            inner = _uniform_edges(profile, values, _at_least_one(binning.count, "uniform bins"))
+        case Top():
+            raise InputError("a numeric column has no top labels; use quantiles, uniform or edges")
+    return NumericBins(_closed(profile, values, inner), profile.value_type)
+
+
+def _sorted_values(profile: NumericProfile) -> Sequence[Number]:
+    """The sample in order, as the types of its edges; by numpy wherever a machine number holds every value."""
+    array = _as_array(profile)
+    if array is None:
+        return sorted(_typed(value, profile.value_type) for value in profile.sample)
+    values: list[Number] = np.sort(array).tolist()
+    return values
+
+
+def _as_array(profile: NumericProfile) -> NDArray[np.float64] | NDArray[np.int64] | None:
+    match profile.value_type:
+        case ValueType.FLOAT:
+            return np.array(profile.sample, dtype=np.float64) + 0.0  # -0.0 becomes plain
+        case ValueType.INTEGER:
+            try:
+                return np.array([int(value) for value in profile.sample], dtype=np.int64)
+            except OverflowError:
+                return None
+        case _:
+            return None
+
+
+def _categorical_spec(profile: CategoricalProfile, binning: Binning) -> CategoricalBins:
+    if not isinstance(binning, Top):
+        raise InputError(f"a categorical column takes top labels, not {_named(binning)}")
+    ranked = sorted(profile.labels, key=lambda item: (-item[1], item[0]))
+    frequent = [label for label, rows in ranked if rows >= RARE_BELOW * profile.rows]
+    labels = frequent[: _at_least_one(binning.count, "top labels")]
+    rare = [label for label, _ in ranked[len(labels) :]]
+    return CategoricalBins(tuple(labels), tuple(rare), profile.complete)
+
+
+def _quantile_edges(profile: NumericProfile, values: Sequence[Number], count: int) -> list[Number]:
+    runs = list(Counter(values).items())
+    if not runs:
+        return []
+    own = runs if len(runs) <= count else [run for run in runs if _is_atom(run[1], len(values), count)]
+    edges = [edge for value, _ in own for edge in (value, successor(value, profile.value_type, profile.scale))]
+    if own is not runs:
+        levels = [Fraction(k, count) for k in range(1, count)]
+        edges += [_inverted_cdf(values, level) for level in (*levels, *TAIL_LEVELS)]
+    return edges
+
+
+def _is_atom(rows: int, total: int, count: int) -> bool:
+    """Whether a value holds half an average bin alone; once is no repetition, however small the sample."""
+    return rows > 1 and 2 * count * rows >= total
+
+
+def _inverted_cdf(values: Sequence[Number], level: Fraction) -> Number:
+    """The smallest value of the sorted sample that at least `level` of the sample does not exceed."""
+    return values[math.ceil(level * len(values)) - 1]
+
+
+def _uniform_edges(profile: NumericProfile, values: Sequence[Number], count: int) -> list[Number]:
+    low, high = _range(profile, values)
+    if isinstance(low, float):
+        return [low * (1 - k / count) + float(high) * (k / count) for k in range(1, count)]
+    if isinstance(low, int):
+        return [low + k * (int(high) + 1 - low) // count for k in range(1, count)]
+    width = _EXACT.subtract(Decimal(high), low)
+    return [_EXACT.add(low, _share(width, Fraction(k, count), profile.scale)) for k in range(1, count)]
+
+
+def _share(width: Decimal, part: Fraction, scale: int | None) -> Decimal:
+    """A part of a width, rounded down to the column's own step where it has one."""
+    share = _DIVISION.divide(_EXACT.multiply(width, Decimal(part.numerator)), Decimal(part.denominator))
+    return share if scale is None else share.quantize(_step(scale), rounding=ROUND_FLOOR, context=_EXACT)
+
+
+def _closed(profile: NumericProfile, values: Sequence[Number], inner: Sequence[Number]) -> tuple[Number, ...]:
+    """Strictly increasing edges from the minimum to the successor of the maximum, with `inner` edges between."""
+    low, high = _range(profile, values)
+    last = successor(high, profile.value_type, profile.scale)
+    if last == math.inf:  # the largest float there is can't lie below a finite edge: it counts as `above`
+        low, last = min(low, math.nextafter(float(high), 0.0)), high
+    between = {_tidy(edge) for edge in inner if low < edge < last}
+    return tuple(sorted({_tidy(low), *between, _tidy(last)}))
+
+
+def _range(profile: NumericProfile, sample: Sequence[Number]) -> tuple[Number, Number]:
+    """Exact minimum and maximum of the reference; a sample may know values the aggregates came too early for."""
+    values = [_typed(value, profile.value_type) for value in (profile.minimum, profile.maximum) if value is not None]
+    values += [*sample[:1], *sample[-1:]]
+    if not values:
+        raise InputError("the reference holds no finite value to make bins from; give edges, or another reference")
+    return min(values), max(values)
+
+
+def _typed(value: Number, value_type: ValueType) -> Number:
+    """A value of the column as the Python type of its edges; numpy scalars and -0.0 become plain."""
+    match value_type:
+        case ValueType.INTEGER:
+            return int(value)
+        case ValueType.DECIMAL:
+            return Decimal(value) if isinstance(value, int | Decimal) else Decimal(repr(float(value)))
+        case _:
+            return float(value) + 0.0
+
+
+def _edge(edge: Number, value_type: ValueType) -> Number:
+    """An edge as the user wrote it, in the column's type. Among integers, x >= 0.5 and x >= 1 are the same bin edge."""
+    if isinstance(edge, bool) or not isinstance(edge, int | float | Decimal):
+        raise InputError(f"edge {edge!r} is no number")
+    if isinstance(edge, float | Decimal) and not math.isfinite(edge):
+        raise InputError(f"edge {edge!r} is not finite; values outside the edges count as below and above anyway")
+    if value_type is ValueType.INTEGER:
+        return math.ceil(edge)
+    try:
+        return _tidy(_typed(edge, value_type))
+    except OverflowError:
+        raise InputError(f"edge {edge!r} is too large for a float column") from None
+
+
+def _next_decimal(value: Decimal, scale: int | None) -> Decimal:
+    if scale is not None:
+        return _EXACT.add(value, _step(scale))
+    beyond = math.nextafter(float(value), math.inf)
+    if math.isinf(beyond):
+        return _EXACT.add(value, 1)  # beyond all floats
+    short = Decimal(repr(beyond))
+    return short if short > value else Decimal(beyond)
+
+
+def _step(scale: int) -> Decimal:
+    return Decimal(1).scaleb(-scale, context=_EXACT)
+
+
+def _tidy(number: Number) -> Number:
+    """Decimals without trailing zeros, so that 1.0 and 1.00 make the same spec; other numbers as they are."""
+    if not isinstance(number, Decimal):
+        return number
+    return Decimal(format(number.normalize(_EXACT), "f")) if number else Decimal(0)
+
+
+def _at_least_one(count: int, what: str) -> int:
+    if count < 1:
+        raise InputError(f"{count} {what}: at least one is needed")
+    return count
+
+
+def _named(binning: Binning) -> str:
+    return type(binning).__name__.lower()

@@ -1,0 +1,270 @@
+"""Compare live with reference: all divergences, their noise and their bins, for one or many features.
+
+`compare_histograms` is what the monitors use, `compare_counts` and `kl_divergence` are for people with arrays in hand.
+Features of different sizes are padded to the longest and computed together: a thousand features cost a few
+milliseconds.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from drift_monitor.core.distribution import (
+    SUM_TOLERANCE,
+    FloatArray,
+    Mask,
+    Pair,
+    Smoothing,
+    SmoothingMethod,
+    probabilities,
+    smooth,
+)
+from drift_monitor.core.divergence import (
+    Divergence,
+    contributions_live_reference,
+    contributions_reference_live,
+    divergences,
+    kl_live_reference,
+)
+from drift_monitor.core.histogram import Counts, Histogram
+from drift_monitor.core.significance import Estimates, estimates, noise_floor
+from drift_monitor.errors import InputError
+
+Interval = tuple[float, float]
+
+_NAMES = tuple(name.value for name in Divergence)
+_MOST_ROWS = 2**63 - 1  # what a 64-bit row count of a database can hold
+_BLOCK = 256  # features computed together: enough to be fast, few enough that their arrays stay in the cache
+ONE_SIDED = 2.0  # how many times the other KL divergence one must be to speak of new or lost values
+
+
+class Direction(StrEnum):
+    """Which way a feature moved, from both KL divergences."""
+
+    NEW = "new"  # KL(live‖reference) at least twice the other: mass where the reference hardly had any
+    LOST = "lost"  # KL(reference‖live) at least twice the other: mass of the reference that has gone
+    RESHAPED = "reshaped"  # clear of noise, neither side outweighs the other
+    NONE = "none"  # neither divergence is clear of noise
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Comparison:
+    """What live and reference counts of one feature say. Divergences in nats; `hellinger` has no unit.
+
+    The five divergences are uncorrected, and infinite only without smoothing. `noise_floor` is the mean of either KL
+    divergence without drift (PSI: twice, JS and squared Hellinger: a quarter). `interval` and `corrected` have the
+    names of the five as keys: the value without its noise floor and its 95 % interval, None where it is infinite.
+    `contributions` has the keys `live_reference` and `reference_live`: one number a bin given, 0 in dropped bins.
+    """
+
+    live_rows: int
+    reference_rows: int
+    kl_live_reference: float
+    kl_reference_live: float
+    psi: float
+    js: float
+    hellinger: float
+    noise_floor: float
+    interval: Mapping[str, Interval | None]
+    corrected: Mapping[str, float]
+    contributions: Mapping[str, FloatArray]
+    direction: Direction
+
+
+def compare_histograms(
+    pairs: Sequence[tuple[Histogram, Histogram]], smoothing: Smoothing | None = None
+) -> list[Comparison]:
+    """One comparison a (live, reference) pair, in order; `anchored` with 1/2 unless told otherwise.
+
+    Raises InputError where the two sides have different bin specs, or one of them has no rows.
+    """
+    for live, reference in pairs:
+        if live.spec is not reference.spec and live.spec.id != reference.spec.id:
+            raise InputError(f"live and reference are binned differently: {live.spec.id} and {reference.spec.id}")
+    return _compare([live.counts for live, _ in pairs], [reference.counts for _, reference in pairs], smoothing)
+
+
+def compare_counts(
+    *,
+    live: ArrayLike,
+    reference: ArrayLike,
+    smoothing: str = SmoothingMethod.ANCHORED,
+    pseudocount: float = 0.5,
+) -> Comparison:
+    """Compare two rows of counts, bins aligned by position.
+
+    `live`, `reference`: K whole numbers each, zero or more, at least one row a side. `smoothing`: `anchored`,
+    `additive` or `none`; `pseudocount`: rows added to a bin (see `distribution`). Raises ValueError (InputError) on
+    anything that is no such row of counts. Formulas and sources: `divergence`, `significance`.
+    """
+    if smoothing not in list(SmoothingMethod):
+        raise InputError(f"smoothing {smoothing!r} is unknown; expected one of {', '.join(SmoothingMethod)}")
+    live_counts, reference_counts = _counts(live, "live"), _counts(reference, "reference")
+    _same_length(live_counts, reference_counts)
+    return _compare([live_counts], [reference_counts], Smoothing(SmoothingMethod(smoothing), pseudocount))[0]
+
+
+def kl_divergence(p: ArrayLike, q: ArrayLike, base: float | None = None) -> float:
+    """KL(p‖q) of plain probabilities; nats, or the unit of `base` (2: bits). Infinite where p > 0 = q.
+
+    `p`, `q`: K numbers each, zero or more, summing to 1 within 1e-9 (they are not rescaled). Raises ValueError
+    (InputError) on anything else, counts included: smooth those with `compare_counts`. Never negative: see
+    `divergence` for the sum it takes.
+    """
+    if base is not None and not 1 < base < math.inf:
+        raise InputError(f"base {base!r} is no base of a logarithm here; it must be above 1: 2 for bits, None for nats")
+    live, reference = _probabilities(p, "p"), _probabilities(q, "q")
+    _same_length(live, reference)
+    nats = float(kl_live_reference(probabilities(live[None, :], reference[None, :]))[0])
+    return nats if base is None else nats / math.log(base)
+
+
+def _compare(live: Sequence[Counts], reference: Sequence[Counts], smoothing: Smoothing | None) -> list[Comparison]:
+    chosen = smoothing or Smoothing()
+    blocks = (slice(start, start + _BLOCK) for start in range(0, len(live), _BLOCK))
+    return [one for block in blocks for one in _compare_block(live[block], reference[block], chosen)]
+
+
+def _compare_block(live: Sequence[Counts], reference: Sequence[Counts], smoothing: Smoothing) -> list[Comparison]:
+    present = _present(live)
+    live_counts, reference_counts = _padded(live, present), _padded(reference, present)
+    pair = smooth(live_counts, reference_counts, smoothing, present)
+    values = divergences(pair)
+    estimated = {name: estimates(pair, name, column) for name, column in values.items()}
+    rows = zip(
+        live_counts.sum(axis=1).tolist(),
+        reference_counts.sum(axis=1).tolist(),
+        zip(*(column.tolist() for column in values.values()), strict=True),
+        noise_floor(pair).tolist(),
+        _by_name([_intervals(one) for one in estimated.values()]),
+        _by_name([one.corrected.tolist() for one in estimated.values()]),
+        _contributions(pair, [len(counts) for counts in live]),
+        _directions(values, estimated),
+        strict=True,
+    )
+    return [
+        Comparison(
+            live_rows=live_rows,
+            reference_rows=reference_rows,
+            kl_live_reference=forward,
+            kl_reference_live=reverse,
+            psi=psi,
+            js=js,
+            hellinger=hellinger,
+            noise_floor=floor,
+            interval=interval,
+            corrected=corrected,
+            contributions=contributions,
+            direction=direction,
+        )
+        for (
+            live_rows,
+            reference_rows,
+            (forward, reverse, psi, js, hellinger),
+            floor,
+            interval,
+            corrected,
+            contributions,
+            direction,
+        ) in rows
+    ]
+
+
+def _by_name(columns: Sequence[list[Any]]) -> Iterable[dict[str, Any]]:
+    """The five columns as one mapping a feature, keyed by the names of the divergences."""
+    return map(dict, map(zip, repeat(_NAMES), zip(*columns, strict=True)))
+
+
+def _directions(values: Mapping[Divergence, FloatArray], estimated: Mapping[Divergence, Estimates]) -> list[Direction]:
+    forward, reverse = values[Divergence.KL_LIVE_REFERENCE], values[Divergence.KL_REFERENCE_LIVE]
+    lows = estimated[Divergence.KL_LIVE_REFERENCE].low, estimated[Divergence.KL_REFERENCE_LIVE].low
+    choices = [
+        ((lows[0] == 0) & (lows[1] == 0), Direction.NONE),
+        (forward == reverse, Direction.RESHAPED),  # both may be infinite
+        (forward >= ONE_SIDED * reverse, Direction.NEW),
+        (reverse >= ONE_SIDED * forward, Direction.LOST),
+    ]
+    members = list(Direction)
+    codes = np.select(
+        [condition for condition, _ in choices],
+        [members.index(direction) for _, direction in choices],
+        default=members.index(Direction.RESHAPED),
+    )
+    return [members[code] for code in codes.tolist()]
+
+
+def _intervals(one: Estimates) -> list[Interval | None]:
+    ends = zip(one.low.tolist(), one.high.tolist(), strict=True)
+    return [None if high != high else (low, high) for low, high in ends]  # NaN where the divergence is infinite
+
+
+def _contributions(pair: Pair, sizes: Sequence[int]) -> list[Mapping[str, FloatArray]]:
+    forward, reverse = contributions_live_reference(pair), contributions_reference_live(pair)
+    forward.setflags(write=False)
+    reverse.setflags(write=False)
+    return [
+        {"live_reference": p[:size], "reference_live": q[:size]}
+        for p, q, size in zip(forward, reverse, sizes, strict=True)
+    ]
+
+
+def _present(rows: Sequence[Counts]) -> Mask:
+    """(F, K) with K the longest row: True where a feature has a bin."""
+    sizes = np.array([len(row) for row in rows])
+    return np.arange(sizes.max()) < sizes[:, None]
+
+
+def _padded(rows: Sequence[Counts], present: Mask) -> Counts:
+    padded = np.zeros(present.shape, dtype=np.int64)
+    padded[present] = np.concatenate(rows)
+    return padded
+
+
+def _counts(values: ArrayLike, side: str) -> Counts:
+    array = _row_of_numbers(values, side, "counts")
+    if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.floor(array))).all():
+        raise InputError(f"{side}: counts must be whole numbers of rows; probabilities go to kl_divergence")
+    if (array < 0).any():
+        raise InputError(f"{side}: counts must be zero or more, found {array.min()}")
+    if sum(int(count) for count in array) > _MOST_ROWS:
+        raise InputError(f"{side}: the rows must fit 64 bits, these counts add up to {array.sum():g}")
+    if not array.any():
+        raise InputError(f"{side}: a histogram without rows can't be compared: all counts are 0")
+    return array.astype(np.int64)
+
+
+def _probabilities(values: ArrayLike, name: str) -> FloatArray:
+    array = _row_of_numbers(values, name, "probabilities").astype(np.float64)
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise InputError(f"{name}: probabilities must be finite and zero or more, found {array.tolist()!r}")
+    total = math.fsum(array.tolist())
+    if abs(total - 1.0) > SUM_TOLERANCE:
+        raise InputError(
+            f"{name}: probabilities must sum to 1, these sum to {total!r}; for counts of rows use compare_counts"
+        )
+    return array
+
+
+def _row_of_numbers(values: ArrayLike, name: str, what: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "O":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name}: {what} must be a list of numbers: {error}") from None
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "iuf":
+        raise InputError(
+            f"{name}: {what} must be a list of numbers, one a bin; found shape {array.shape} of {array.dtype}"
+        )
+    return array
+
+
+def _same_length(first: NDArray[Any], second: NDArray[Any]) -> None:
+    if first.shape != second.shape:
+        raise InputError(f"both sides need the same bins: {first.size} on one side and {second.size} on the other")

@@ -1,0 +1,194 @@
+"""Rules and what they are judged on: the list of metrics, thresholds, and the verdict on one window.
+
+`above` means strictly above, `below` strictly below: a value equal to the threshold is quiet. A divergence is compared
+by its lower 95 % bound unless the rule says otherwise, so that sampling noise alone never fires. For a `below` rule the
+careful side is the other one: `lower_bound` compares the *upper* bound there. An infinite divergence (possible only
+without smoothing) has no interval; it stands above every threshold and below none. Ratios, rows and freshness are
+plain numbers without `on`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+from drift_monitor.core.status import MeasurementStatus
+from drift_monitor.errors import InputError
+
+
+class Scope(StrEnum):
+    """Whose number a metric is."""
+
+    FEATURE = "feature"
+    MONITOR = "monitor"
+
+
+class MetricInfo(NamedTuple):
+    """What is to be known of a metric; `unit` is "" for a pure number or a count."""
+
+    scope: Scope
+    is_divergence: bool
+    unit: str
+
+
+class Metric(StrEnum):
+    """Every metric a rule can watch: the one list of them."""
+
+    info: MetricInfo
+
+    KL_LIVE_REFERENCE = "kl_live_reference", MetricInfo(Scope.FEATURE, is_divergence=True, unit="nats")
+    KL_REFERENCE_LIVE = "kl_reference_live", MetricInfo(Scope.FEATURE, is_divergence=True, unit="nats")
+    PSI = "psi", MetricInfo(Scope.FEATURE, is_divergence=True, unit="")
+    JS = "js", MetricInfo(Scope.FEATURE, is_divergence=True, unit="nats")
+    HELLINGER = "hellinger", MetricInfo(Scope.FEATURE, is_divergence=True, unit="")
+    MISSING_RATIO = "missing_ratio", MetricInfo(Scope.FEATURE, is_divergence=False, unit="")
+    UNSEEN_RATIO = "unseen_ratio", MetricInfo(Scope.FEATURE, is_divergence=False, unit="")
+    ROWS = "rows", MetricInfo(Scope.MONITOR, is_divergence=False, unit="")
+    FRESHNESS = "freshness", MetricInfo(Scope.MONITOR, is_divergence=False, unit="s")
+
+    def __new__(cls, value: str, info: MetricInfo) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.info = info
+        return member
+
+    @property
+    def is_divergence(self) -> bool:
+        return self.info.is_divergence
+
+    @property
+    def is_of_monitor(self) -> bool:
+        return self.info.scope is Scope.MONITOR
+
+    @property
+    def unit(self) -> str:
+        return self.info.unit
+
+
+class Comparand(StrEnum):
+    """Which number of a divergence is held against the threshold."""
+
+    LOWER_BOUND = "lower_bound"  # the careful end of the 95 % interval: lower for `above`, upper for `below`
+    CORRECTED = "corrected"  # less the noise floor
+    VALUE = "value"  # as computed
+
+
+class Severity(StrEnum):
+    """How much it matters, least first."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        return tuple(Severity).index(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """When a metric breaches, for how many windows, and how long it keeps firing. One of `above` and `below`."""
+
+    id: str
+    metric: Metric
+    above: float | None = None
+    below: float | None = None
+    on: Comparand = Comparand.LOWER_BOUND
+    for_windows: int = 1
+    keep_firing_for: int = 0
+    severity: Severity = Severity.WARNING
+
+    def __post_init__(self) -> None:
+        if (self.above is None) == (self.below is None):
+            raise InputError(f"rule {self.id!r} needs one threshold: either above or below")
+        if not math.isfinite(self.threshold):
+            raise InputError(f"rule {self.id!r} has the threshold {self.threshold}; expected a finite number")
+        if self.for_windows < 1:
+            raise InputError(f"rule {self.id!r} has for: {self.for_windows}; expected one window or more")
+        if self.keep_firing_for < 0:
+            raise InputError(f"rule {self.id!r} has keep_firing_for: {self.keep_firing_for}; expected zero or more")
+
+    @property
+    def threshold(self) -> float:
+        threshold = self.above if self.above is not None else self.below
+        return math.nan if threshold is None else threshold
+
+    @property
+    def side(self) -> str:
+        """Where a breach lies: "above" or "below" the threshold."""
+        return "above" if self.above is not None else "below"
+
+    def is_breached_by(self, value: float) -> bool:
+        """Strictly beyond the threshold; a value equal to it is quiet."""
+        return value > self.threshold if self.above is not None else value < self.threshold
+
+    def worse(self, one: float, other: float | None) -> float:
+        """The one of two values that lies further on the breaching side."""
+        if other is None:
+            return one
+        return max(one, other) if self.above is not None else min(one, other)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One number of a window; the interval and the corrected value belong to divergences. None: could not be had."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    corrected: float | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the rules of one feature (or of the monitor) are judged on in one window."""
+
+    status: MeasurementStatus
+    values: Mapping[Metric, Estimate]
+
+
+class Verdict(StrEnum):
+    """What a rule saw in one window."""
+
+    BREACH = "breach"
+    QUIET = "quiet"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A verdict with the number it rests on; an unknown one, and only that, has no number and says why in `cause`."""
+
+    verdict: Verdict
+    value: float | None
+    cause: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if (self.verdict is Verdict.UNKNOWN) != (self.value is None) or self.value != self.value:
+            raise InputError(f"a verdict of {self.verdict.value} can't rest on the value {self.value}")
+
+
+def judge(rule: Rule, measured: Measured) -> Observation:
+    """What `rule` saw in a window: breach, quiet, or unknown with its cause."""
+    if not rule.metric.is_of_monitor and measured.status is not MeasurementStatus.OK:
+        return Observation(Verdict.UNKNOWN, None, cause=measured.status.value)
+    value = _compared(rule, measured.values.get(rule.metric))
+    if value is None or math.isnan(value):
+        return Observation(Verdict.UNKNOWN, None, cause="no value")
+    return Observation(Verdict.BREACH if rule.is_breached_by(value) else Verdict.QUIET, value)
+
+
+def _compared(rule: Rule, estimate: Estimate | None) -> float | None:
+    """The number held against the threshold, None where it can't be had."""
+    if estimate is None or estimate.value is None:
+        return None
+    if not rule.metric.is_divergence or math.isinf(estimate.value):
+        return estimate.value
+    match rule.on:
+        case Comparand.LOWER_BOUND:
+            return estimate.low if rule.above is not None else estimate.high
+        case Comparand.CORRECTED:
+            return estimate.corrected
+        case Comparand.VALUE:
+            return estimate.value
