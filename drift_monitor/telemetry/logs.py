@@ -1,0 +1,171 @@
+"""Structured logs on stderr: one line an event, logfmt or JSON, UTC with milliseconds.
+
+Every line has `time`, `level`, `event` (a stable name), `msg` (a sentence) and the path of nouns it is about (source,
+monitor, feature, window). Values are escaped, so that a name with a newline or an escape code stays inside its field,
+and pass through the `Redactor`. Nothing here reads the clock: a record carries its own time.
+"""
+
+import json
+import logging
+import math
+import sys
+import traceback
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import TextIO
+
+from drift_monitor.telemetry.redaction import Redactor
+from drift_monitor.telemetry.text import escape_unprintable
+
+DEBUG = logging.DEBUG
+INFO = logging.INFO
+WARN = logging.WARNING
+ERROR = logging.ERROR
+
+LEVELS = {"debug": DEBUG, "info": INFO, "warn": WARN, "error": ERROR}
+_LEVEL_NAMES = {number: name for name, number in LEVELS.items()}
+_EVENT, _NOUNS = "drift_event", "drift_nouns"
+_RESERVED = frozenset({"time", "level", "event", "msg", "error", "stack", "logger"})
+# These print full URLs, headers or every statement below the level named.
+_CAPPED_LOGGERS = {
+    "httpx": WARN,
+    "httpcore": WARN,
+    "uvicorn": ERROR,
+    "asyncio": WARN,
+    "apscheduler": ERROR,
+    "sqlalchemy": WARN,
+    "alembic": WARN,
+    "psycopg": WARN,
+}
+_MAX_VALUE_LENGTH = 4096
+
+
+class LogFormat(StrEnum):
+    """How a line is written."""
+
+    LOGFMT = "logfmt"
+    JSON = "json"
+
+
+def log(logger: logging.Logger, level: int, event: str, message: str, **nouns: object) -> None:
+    """Write one event. `message` is a sentence without values; the values are the nouns; None is left out."""
+    if logger.isEnabledFor(level):
+        extra = {_EVENT: event, _NOUNS: {key: value for key, value in nouns.items() if value is not None}}
+        logger.log(level, "%s", message, extra=extra)
+
+
+def log_failure(
+    logger: logging.Logger, level: int, event: str, message: str, failure: BaseException, **nouns: object
+) -> None:
+    """Write one event with the exception that caused it, its stack in one escaped field."""
+    extra = {_EVENT: event, _NOUNS: {key: value for key, value in nouns.items() if value is not None}}
+    logger.log(level, "%s", message, extra=extra, exc_info=(type(failure), failure, failure.__traceback__))
+
+
+def configure(
+    level: str = "info",
+    log_format: LogFormat = LogFormat.LOGFMT,
+    *,
+    redactor: Redactor | None = None,
+    stream: TextIO | None = None,
+) -> Redactor:
+    """Send every logger of the process to stderr as structured lines; returns the redactor that is in force."""
+    redactor = redactor or Redactor()
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(StructuredFormatter(log_format, redactor))
+    root = logging.getLogger()
+    for previous in list(root.handlers):
+        if isinstance(previous.formatter, StructuredFormatter):
+            root.removeHandler(previous)
+    root.addHandler(handler)
+    root.setLevel(LEVELS[level])
+    for name, cap in _CAPPED_LOGGERS.items():
+        logging.getLogger(name).setLevel(max(cap, LEVELS[level]))
+    logging.captureWarnings(capture=True)
+    return redactor
+
+
+def learn_secrets(secrets: Iterable[str]) -> None:
+    """Have every structured line of the process hide these values (at start and after each reload)."""
+    known = tuple(secrets)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, StructuredFormatter):
+            handler.formatter.redactor.learn(known)
+
+
+class StructuredFormatter(logging.Formatter):
+    """A record as one line of logfmt or JSON."""
+
+    def __init__(self, log_format: LogFormat, redactor: Redactor) -> None:
+        super().__init__()
+        self._render = _as_json if log_format is LogFormat.JSON else _as_logfmt
+        self.redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": _utc(datetime.fromtimestamp(record.created, UTC), "milliseconds"),
+            "level": _LEVEL_NAMES.get(record.levelno, record.levelname.lower()),
+            "event": getattr(record, _EVENT, "log"),
+            "msg": self._value(record.getMessage()),
+        }
+        if not hasattr(record, _EVENT):
+            fields["logger"] = record.name
+        for key, value in getattr(record, _NOUNS, {}).items():
+            fields[f"{key}_" if key in _RESERVED else key] = self._value(value)
+        if record.exc_info and record.exc_info[1] is not None:
+            fields["error"] = self._value(f"{record.exc_info[1].__class__.__name__}: {record.exc_info[1]}")
+            fields["stack"] = self._value("".join(traceback.format_exception(*record.exc_info)))
+        return self._render(fields)
+
+    def _value(self, value: object) -> object:
+        plain = _plain(value)
+        if not isinstance(plain, str):
+            return plain
+        redacted = self.redactor.redact(plain)
+        if len(redacted) > _MAX_VALUE_LENGTH:
+            redacted = f"{redacted[:_MAX_VALUE_LENGTH]}... ({len(redacted)} characters)"
+        return redacted
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, datetime):
+        return _utc(value) if value.tzinfo else value.isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return str(value)
+
+
+def _utc(at: datetime, timespec: str = "auto") -> str:
+    return at.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def _as_json(fields: dict[str, object]) -> str:
+    values = {key: _finite(value) for key, value in fields.items()}
+    line = json.dumps(values, ensure_ascii=False, allow_nan=False)
+    if line.isprintable():
+        return line
+    return escape_unprintable(json.dumps(values, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    # NaN and infinities are not JSON.
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _as_logfmt(fields: dict[str, object]) -> str:
+    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in fields.items())
+
+
+def _logfmt_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if text and text.isprintable() and not any(character in ' "=\\' for character in text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escape_unprintable(escaped)}"'
