@@ -1,0 +1,236 @@
+"""Times as SQLite holds them: ISO 8601 texts, or seconds since 1970 as integers or floats.
+
+A condition on the column narrows what is read, so that an index can serve it; which slice a row is in is decided here,
+from the parsed value. Texts may part date and time by a blank or by `T`, leave out what is zero, and have fractions;
+each of these sorts after the bound that it is compared with, and before the next one. A text with an offset other
+than UTC does not sort by its instant: where a column has such texts, whole days around the span are read.
+
+One column, one style: texts without a zone and with one, or texts and numbers, are refused. So is a column whose
+index shows UTC at both ends when an offset turns up in between, rather than to miss its neighbours silently.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import compress
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.sql.expression import ColumnElement
+
+from drift_monitor.core.panes import Span
+from drift_monitor.errors import FailureReason
+from drift_monitor.sources.dialects.base import StreamAxis, TimeAxis
+from drift_monitor.sources.failures import Failure, StatementRefused
+from drift_monitor.sources.slices import from_wall_clock, wall_clock
+
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the origin of wall clocks too
+MICROSECOND = timedelta(microseconds=1)
+NOWHERE = np.iinfo(np.int64).min
+DAY = timedelta(days=1)
+UTC_SUFFIXES = ("Z", "+00:00")
+HINT_STYLE = "write all its times in one style"
+
+NO_TIME = Failure(
+    FailureReason.UNSUPPORTED_TYPE,
+    "holds values that are neither ISO 8601 texts nor seconds since 1970",
+    "use a query that makes such a column",
+)
+MIXED = Failure(FailureReason.UNSUPPORTED_TYPE, "mixes times of several styles", HINT_STYLE)
+NAIVE = Failure(
+    FailureReason.NAIVE_TIME, "has times that do not say in which time zone", "set the source's `time_zone`"
+)
+
+
+def time_axis(probed: Sequence[Any], zone: ZoneInfo | None, *, indexed: bool) -> TimeAxis | Failure:
+    """How a column holds instants, from some of its values; the smallest and largest among them if it is indexed."""
+    if probed and all(isinstance(value, int | float) for value in probed):
+        return EpochTime()
+    if not all(isinstance(value, str) for value in probed):
+        return MIXED if any(isinstance(value, int | float) for value in probed) else NO_TIME
+    try:
+        times = [_parsed(value) for value in probed]
+    except ValueError:
+        return NO_TIME
+    if len({one.tzinfo is None for one in times}) > 1:
+        return MIXED
+    if times and times[0].tzinfo is None:
+        return TextTime(zone, indexed=indexed, offsets=False) if zone is not None else NAIVE
+    return TextTime(None, indexed=indexed, offsets=any(one.utcoffset() for one in times))
+
+
+@dataclass(frozen=True)
+class EpochTime(StreamAxis):
+    """Seconds since 1970 in UTC."""
+
+    naive = False
+
+    def within(self, time: ColumnElement[Any], span: Span) -> ColumnElement[bool]:
+        return _between(time, _seconds(span.start), _seconds(span.end))
+
+    def thresholds(self, instants: Sequence[datetime]) -> NDArray[np.int64]:
+        return _microseconds([at.astimezone(UTC).replace(tzinfo=None) for at in instants])
+
+    def positions(self, values: Sequence[Any]) -> NDArray[np.int64]:
+        if not all(value is None or isinstance(value, int | float) for value in values):
+            raise StatementRefused(MIXED)
+        seconds = np.array(values, dtype=np.float64)  # None becomes NaN
+        held = np.abs(seconds) < 9e12  # beyond the calendar
+        whole = np.floor(np.where(held, seconds, 0.0))
+        fraction = np.minimum(np.floor((np.where(held, seconds, 0.0) - whole) * 1e6), 999_999.0)
+        return np.where(held, whole.astype(np.int64) * 1_000_000 + fraction.astype(np.int64), NOWHERE)
+
+    def at(self, position: int) -> datetime:
+        return (EPOCH + position * MICROSECOND).replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class TextTime(StreamAxis):
+    """ISO 8601 texts; `zone` is the source's where they have none. `offsets`: some are not in UTC."""
+
+    zone: ZoneInfo | None
+    indexed: bool
+    offsets: bool
+
+    @property
+    def naive(self) -> bool:  # type: ignore[override]
+        return self.zone is not None
+
+    def within(self, time: ColumnElement[Any], span: Span) -> ColumnElement[bool]:
+        start, end = self._wall(span.start), self._wall(span.end)
+        around = _between(time, (start.date() - DAY).isoformat(), (end.date() + 2 * DAY).isoformat())
+        if self.offsets:
+            return around
+        tight = sa.or_(*(_between(time, low, high) for low, high in text_ranges(start, end)))
+        return tight if self.indexed or self.naive else sa.or_(tight, sa.and_(around, _has_offset(time)))
+
+    def thresholds(self, instants: Sequence[datetime]) -> NDArray[np.int64]:
+        return _microseconds([self._wall(at) for at in instants])
+
+    def positions(self, values: Sequence[Any]) -> NDArray[np.int64]:
+        present = [value is not None for value in values]
+        if all(present):
+            return self._positions(values)
+        positions = np.full(len(values), NOWHERE, dtype=np.int64)
+        positions[present] = self._positions(list(compress(values, present)))
+        return positions
+
+    def at(self, position: int) -> datetime:
+        wall = EPOCH + position * MICROSECOND
+        return wall.replace(tzinfo=UTC) if self.zone is None else from_wall_clock(wall, self.zone)
+
+    def _wall(self, instant: datetime) -> datetime:
+        if self.zone is None:
+            return instant.astimezone(UTC).replace(tzinfo=None)
+        return wall_clock(instant, self.zone)
+
+    def _positions(self, texts: Sequence[Any]) -> NDArray[np.int64]:
+        if not all(isinstance(text, str) for text in texts):
+            raise StatementRefused(MIXED)
+        return _uniform(texts, naive=self.naive) if _is_uniform(texts, naive=self.naive) else self._each(texts)
+
+    def _each(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        try:
+            times = [_parsed(text) for text in texts]
+        except ValueError as error:
+            raise StatementRefused(NO_TIME) from error
+        if any((one.tzinfo is None) is not self.naive for one in times):
+            raise StatementRefused(MIXED)
+        if self.naive:
+            return _microseconds(times)
+        if self.indexed and not self.offsets and any(one.utcoffset() for one in times):
+            raise StatementRefused(MIXED)
+        return _microseconds([one.astimezone(UTC).replace(tzinfo=None) for one in times])
+
+
+def text_ranges(start: datetime, end: datetime) -> Iterator[tuple[str, str]]:
+    """Ranges of texts that hold every spelling of the times from `start` to before `end`, and little else.
+
+    `Z` sorts after `:` and `.`, so a text without seconds could sort after a bound that has them: the end is taken to
+    be a full minute. A blank sorts before `T`, so all times of a day with a blank come before all with a `T`: days
+    that are cut have a range for each, whole days between them have one.
+    """
+    end = _full_minute(end)
+    first, last = start.date(), end.date()
+    if first == last:
+        yield from _day_ranges(first, start.time(), end.time())
+        return
+    if start.time() != time.min:
+        yield from _day_ranges(first, start.time(), None)
+        first += DAY
+    if first < last:
+        yield first.isoformat(), last.isoformat()
+    if end.time() != time.min:
+        yield from _day_ranges(last, time.min, end.time())
+
+
+def _day_ranges(day: date, start: time, end: time | None) -> Iterator[tuple[str, str]]:
+    low = "" if start == time.min else _shortest(start)
+    high = None if end is None else _shortest(end)
+    text = day.isoformat()
+    yield (f"{text} {low}" if low else text), (f"{text}!" if high is None else f"{text} {high}")
+    yield f"{text}T{low}", (f"{text}U" if high is None else f"{text}T{high}")
+
+
+def _full_minute(end: datetime) -> datetime:
+    floor = end.replace(second=0, microsecond=0)
+    return floor if floor == end else floor + timedelta(minutes=1)
+
+
+def _shortest(at: time) -> str:
+    """A time of day without the zeros at its end: no spelling of it sorts earlier."""
+    if at.microsecond:
+        return at.isoformat(timespec="microseconds").rstrip("0")
+    if at.second:
+        return at.isoformat(timespec="seconds")
+    return at.isoformat(timespec="minutes") if at.minute else at.isoformat(timespec="hours")
+
+
+def _between(value: ColumnElement[Any], low: str | float, high: str | float) -> ColumnElement[bool]:
+    return sa.and_(value >= sa.bindparam(None, low, unique=True), value < sa.bindparam(None, high, unique=True))
+
+
+def _has_offset(value: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a text ends with an offset; dates do too, which costs a few rows more."""
+    shapes = ("*[+-][0-9][0-9]:[0-9][0-9]", "*[+-][0-9][0-9][0-9][0-9]", "*[+-][0-9][0-9]")
+    return sa.or_(*(value.op("GLOB")(sa.bindparam(None, shape, sa.Text, unique=True)) for shape in shapes))
+
+
+def _parsed(text: str) -> datetime:
+    if len(text) != 10 and (len(text) < 16 or text[10] not in " T"):
+        raise ValueError("no date, nor a date and a time to the minute with a blank or T between them")
+    return datetime.fromisoformat(text)
+
+
+def _is_uniform(texts: Sequence[str], *, naive: bool) -> bool:
+    """Whether all texts have the shape of the first: full seconds or microseconds, no zone or UTC."""
+    first = texts[0] if texts else ""
+    suffix = _suffix(first)
+    if (suffix == "") is not naive or len(first) - len(suffix) not in (19, 26):
+        return False
+    return set(map(len, texts)) == {len(first)} and (not suffix or all(text.endswith(suffix) for text in texts))
+
+
+def _suffix(text: str) -> str:
+    return next((suffix for suffix in UTC_SUFFIXES if text.endswith(suffix)), "")
+
+
+def _uniform(texts: Sequence[str], *, naive: bool) -> NDArray[np.int64]:
+    width = len(texts[0]) - (0 if naive else len(_suffix(texts[0])))
+    try:
+        return np.array(texts).astype(f"U{width}").astype("datetime64[us]").astype(np.int64)
+    except ValueError as error:
+        raise StatementRefused(NO_TIME) from error
+
+
+def _microseconds(walls: Sequence[datetime]) -> NDArray[np.int64]:
+    return np.array([(wall - EPOCH) // MICROSECOND for wall in walls], dtype=np.int64)
+
+
+def _seconds(instant: datetime) -> int | float:
+    """Seconds since 1970; an integer where it is one, so that it compares exactly."""
+    microseconds = (instant.astimezone(UTC).replace(tzinfo=None) - EPOCH) // MICROSECOND
+    return microseconds // 1_000_000 if microseconds % 1_000_000 == 0 else microseconds / 1_000_000

@@ -1,0 +1,160 @@
+"""Statements against a user's database: read-only, one short transaction each, never more connections than allowed.
+
+A statement that hangs is ended from here: the server has its own limit, and a little later the client shuts the
+connection, which also helps where the network swallows everything (no answer, no reset). Conflicts with the
+database's own business (deadlock, recovery) are tried again at once, a few times; a connection that was dead when it
+came out of the pool is replaced once. `cancel` ends what runs and refuses what comes, for a quick shutdown.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from drift_monitor.errors import SourceTimeout, SourceUnavailable
+from drift_monitor.sources.dialects.base import Dialect, Limits
+from drift_monitor.sources.elements import ResultRows
+from drift_monitor.sources.failures import HINTS, REASONS, Failure, Fault, StatementRefused
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.2  # before a conflict is tried again, times a random factor
+
+
+@dataclass
+class _Running:
+    """One statement under way on one driver connection."""
+
+    connection: Any
+    expired: bool = False
+
+
+class Session:
+    """Runs statements for one source."""
+
+    def __init__(self, name: str, engine: sa.Engine, dialect: Dialect, limits: Limits) -> None:
+        self.name = name
+        self.dialect = dialect
+        self._engine = engine
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._running: list[_Running] = []
+        self._cancelled = threading.Event()
+        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+
+    def run(
+        self,
+        statement: sa.Executable,
+        take: Callable[[ResultRows], Result],
+        *,
+        many_rows: bool = False,
+    ) -> Result:
+        """Run one statement and hand its result to `take`; both have one deadline.
+
+        `many_rows` says that the statement is worth the database's costlier preparations (compiling, parallel plans).
+        Raises SourceUnavailable, SourceTimeout, or StatementRefused for whoever knows the statement's subject.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._attempt(statement, take, many_rows)
+            except DBAPIError as error:
+                if not self._worth_another(error, attempt):
+                    raise self._translated(error) from error
+            except SQLAlchemyError as error:  # the pool was exhausted, or the URL is no use
+                raise SourceUnavailable(f"source {self.name!r}: {_first_line(error)}") from error
+            self._cancelled.wait(PAUSE_SECONDS * (1 + random.random()))  # noqa: S311 - jitter, no secret
+        raise AssertionError("the last attempt returns or raises")
+
+    def cancel(self) -> None:
+        """End every running statement and refuse further ones."""
+        self._cancelled.set()
+        with self._lock:
+            running = list(self._running)
+        for one in running:
+            self.dialect.cancel(one.connection)
+
+    def close(self) -> None:
+        """Give every connection back to the database."""
+        self._engine.dispose()
+
+    def _attempt(self, statement: sa.Executable, take: Callable[[ResultRows], Result], many_rows: bool) -> Result:
+        if self._cancelled.is_set():
+            raise SourceUnavailable(f"source {self.name!r}: reading was cancelled because the program ends")
+        with self._engine.connect() as connection, self._guarded(connection):
+            result = self._execute(connection, statement, many_rows)
+            try:
+                return take(result)
+            except self._driver_error as error:  # `take` may fetch from the driver's own cursor
+                raise DBAPIError.instance(None, None, error, self._driver_error) from error
+            finally:
+                result.close()
+
+    def _execute(self, connection: sa.Connection, statement: sa.Executable, many_rows: bool) -> ResultRows:
+        """The result of a statement whose transaction is over: a server has sent it all by then."""
+        with connection.begin():
+            settings = self.dialect.transaction_settings(self._limits, many_rows=many_rows)
+            if settings:
+                connection.execution_options(no_parameters=True).exec_driver_sql(settings)
+            return connection.execution_options(no_parameters=False).execute(statement)
+
+    @contextmanager
+    def _guarded(self, connection: sa.Connection) -> Iterator[None]:
+        """Shut the connection when the deadline passes; whatever error that causes is a time-out."""
+        one = _Running(connection.connection.dbapi_connection)
+        seconds = (self._limits.statement_timeout + self.dialect.deadline_grace).total_seconds()
+        timer = threading.Timer(seconds, self._expire, [one])
+        timer.daemon = True
+        with self._lock:
+            self._running.append(one)
+        timer.start()
+        try:
+            yield
+        except Exception as error:
+            if one.expired:
+                raise self._timeout() from error
+            raise
+        finally:
+            timer.cancel()
+            with self._lock:
+                self._running.remove(one)
+
+    def _expire(self, one: _Running) -> None:
+        with self._lock:
+            if one in self._running:
+                one.expired = True
+                self.dialect.abort(one.connection)
+
+    def _worth_another(self, error: DBAPIError, attempt: int) -> bool:
+        if attempt == ATTEMPTS or self._cancelled.is_set():
+            return False
+        fault = self.dialect.classify(error)
+        return fault is Fault.CONFLICT or (error.connection_invalidated and attempt == 1)
+
+    def _translated(self, error: DBAPIError) -> Exception:
+        if self._cancelled.is_set():
+            return SourceUnavailable(f"source {self.name!r}: reading was cancelled because the program ends")
+        fault = self.dialect.classify(error)
+        if fault is Fault.TIMEOUT:
+            return self._timeout()
+        if fault in (Fault.UNAVAILABLE, Fault.CONFLICT):
+            detail = self.dialect.describe_error(error)
+            return SourceUnavailable(f"source {self.name!r}: {detail}; it will be tried again")
+        reason = REASONS[fault]
+        return StatementRefused(Failure(reason, self.dialect.describe_error(error), HINTS[reason]))
+
+    def _timeout(self) -> SourceTimeout:
+        seconds = self._limits.statement_timeout.total_seconds()
+        return SourceTimeout(
+            f"source {self.name!r}: a statement took longer than its limit of {seconds:g} s; "
+            "index the time column, or raise statement_timeout"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,194 @@
+"""Limits on what we take, and what happens when a database is slow, silent, cut off or restarted."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from drift_monitor.core.bins import NumericBins, ValueType
+from drift_monitor.errors import InconsistentCounts, SourceError, SourceTimeout, SourceUnavailable
+from drift_monitor.sources.dialects.postgresql import PostgreSQL
+from drift_monitor.sources.source import Source
+from tests.postgresql import PostgresqlServer, find_binaries
+from tests.sources.databases import Postgresql, Sqlite, counter, make_source, table
+from tests.sources.proxy import Proxy
+
+NUMBERS = NumericBins((0, 2, 4), ValueType.INTEGER)
+SLOW = {"sqlite": "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n WHERE x < 0"}
+
+
+@pytest.fixture
+def proxy(postgresql_server: PostgresqlServer) -> Iterator[Proxy]:
+    made = Proxy(postgresql_server.port)
+    yield made
+    made.close()
+
+
+def through(proxy: Proxy, postgresql: Postgresql, server: PostgresqlServer, **options: Any) -> Source:
+    return make_source(postgresql.url.replace(f":{server.port}/", f":{proxy.port}/"), **options)
+
+
+def test_the_server_ends_a_statement_that_takes_too_long(postgresql: Postgresql) -> None:
+    postgresql.execute("CREATE VIEW t AS SELECT 1 AS n FROM (SELECT pg_sleep(60)) AS nap")
+    source = postgresql.source(statement_timeout=timedelta(seconds=0.3))
+    with pytest.raises(SourceTimeout, match=r"source 'shop': .* limit of 0.3 s; index the time column, or raise"):
+        source.read(table(), [counter("n", NUMBERS)], None)
+    assert sessions(postgresql, "state <> 'idle'") == 0
+    source.close()
+
+
+def test_sqlite_statements_are_interrupted(sqlite: Sqlite) -> None:
+    sqlite.execute("CREATE VIEW t AS " + SLOW["sqlite"])
+    source = sqlite.source(statement_timeout=timedelta(seconds=0.3))
+    with pytest.raises(SourceTimeout):
+        source.read(table(), [], None)
+    sqlite.create("u", {"n": "int"}, [(1,)])
+    assert source.read(table("u"), [], None).rows.tolist() == [1]
+
+
+def test_a_silent_network_is_left_at_the_clients_deadline(
+    postgresql: Postgresql, postgresql_server: PostgresqlServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PostgreSQL, "deadline_grace", timedelta(seconds=0.5))
+    postgresql.create("t", {"n": "int"}, [(1,)])
+    source = through(proxy, postgresql, postgresql_server, statement_timeout=timedelta(seconds=0.5), max_connections=1)
+    source.read(table(), [counter("n", NUMBERS)], None)
+    proxy.fall_silent()
+    begun = time.monotonic()
+    with pytest.raises(SourceTimeout):
+        source.read(table(), [counter("n", NUMBERS)], None)
+    assert time.monotonic() - begun < 5
+    assert source._session._engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    source.close()
+
+
+@pytest.mark.parametrize("size", [0, 10, 100, 300])
+def test_a_connection_that_is_cut_never_gives_half_a_reading(
+    postgresql: Postgresql, postgresql_server: PostgresqlServer, proxy: Proxy, size: int
+) -> None:
+    postgresql.create("t", {f"n{number}": "int" for number in range(40)}, [tuple(range(40))] * 50)
+    source = through(proxy, postgresql, postgresql_server)
+    counters = [counter(f"n{number}", NUMBERS) for number in range(40)]
+    source.read(table(), counters, None)
+    proxy.cut_after(size)
+    with pytest.raises(SourceUnavailable):
+        source.read(table(), counters, None)
+    source.close()
+
+
+def test_a_server_that_restarts_between_readings_is_connected_to_again() -> None:
+    binaries = find_binaries()
+    assert binaries is not None
+    server = PostgresqlServer(binaries)
+    try:
+        postgresql = Postgresql(server.url())
+        postgresql.create("t", {"n": "int"}, [(1,)])
+        source = postgresql.source()
+        source.read(table(), [counter("n", NUMBERS)], None)
+        server.restart("immediate")
+        assert source.read(table(), [counter("n", NUMBERS)], None).rows.tolist() == [1]
+        server.stop_immediate()
+        with pytest.raises(SourceUnavailable):
+            source.read(table(), [counter("n", NUMBERS)], None)
+        server.start()
+        assert source.read(table(), [counter("n", NUMBERS)], None).rows.tolist() == [1]
+        source.close()
+    finally:
+        server.close()
+
+
+def test_a_deadlock_or_conflict_is_tried_again(postgresql: Postgresql) -> None:
+    postgresql.execute("CREATE SEQUENCE tries")
+    postgresql.execute(
+        "CREATE FUNCTION conflict() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
+        " IF (SELECT last_value FROM tries) < 3 THEN RAISE EXCEPTION 'conflict with recovery' USING ERRCODE = '40001';"
+        " END IF; RETURN 1; END $$"
+    )
+    postgresql.create("t", {"n": "int"}, [(1,)])
+    source = postgresql.source()
+    source.describe(table())
+    counters = [counter("n", NUMBERS, expression="conflict()")]
+    with pytest.raises(SourceUnavailable, match="it will be tried again"):
+        source.read(table(), counters, None)
+    postgresql.execute("SELECT setval('tries', 3)")
+    assert source.read(table(), counters, None).counts["n"].tolist() == [[0, 1, 0, 0, 0, 0]]
+    source.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_cancel_ends_what_runs_and_refuses_what_comes(kind: str, request: pytest.FixtureRequest) -> None:
+    database = request.getfixturevalue(kind)
+    nap = "SELECT 1 AS n FROM (SELECT pg_sleep(60)) AS nap"
+    database.execute(f"CREATE VIEW t AS {SLOW.get(kind, nap)}")
+    source = database.source()
+    failures: list[SourceError] = []
+
+    def read() -> None:
+        try:
+            source.read(table(), [], None)
+        except SourceError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    until(
+        lambda: (
+            bool(source._session._running) and (kind == "sqlite" or sessions(database, "wait_event = 'PgSleep'") == 1)
+        )
+    )
+    source.cancel()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert "reading was cancelled because the program ends" in str(failures[0])
+    with pytest.raises(SourceUnavailable, match="cancelled"):
+        source.ping()
+    if kind == "postgresql":
+        until(lambda: sessions(database, "state = 'active'") == 0)
+    source.close()
+
+
+def test_a_closed_source_leaves_no_session(postgresql: Postgresql) -> None:
+    source = postgresql.source()
+    source.ping()
+    assert sessions(postgresql, "true") == 1
+    source.close()
+    until(lambda: sessions(postgresql, "true") == 0)
+
+
+def test_rows_that_change_between_two_statements_of_a_reading_are_not_mixed(
+    postgresql: Postgresql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that grows while it is read, with more features than one statement takes."""
+    monkeypatch.setattr(PostgreSQL, "features_per_statement", 1)
+    postgresql.create("t", {"n": "int", "m": "int"}, [(1, 1)])
+    source = postgresql.source()
+    readings = source._reader._counted
+
+    def and_grow(*arguments: Any) -> Any:
+        found = readings(*arguments)
+        postgresql.execute("INSERT INTO t VALUES (1, 1)")
+        return found
+
+    monkeypatch.setattr(source._reader, "_counted", and_grow)
+    with pytest.raises(InconsistentCounts, match="rows changed between two statements of one reading"):
+        source.read(table(), [counter("n", NUMBERS), counter("m", NUMBERS)], None)
+    source.close()
+
+
+def sessions(postgresql: Postgresql, condition: str) -> int:
+    with psycopg.connect(postgresql.url.replace("+psycopg", "")) as watcher:
+        found = watcher.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'drift-monitor/%'"  # type: ignore[arg-type]
+            f" AND datname = current_database() AND {condition}"
+        ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what happens; the test's own time limit ends it otherwise."""
+    while not condition():
+        pass
