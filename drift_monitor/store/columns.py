@@ -1,0 +1,113 @@
+"""Column types: the same Python value in and out of both stores, cleaned on the way in."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import JSON, TIMESTAMP, Dialect, Float
+from sqlalchemy import Text as PlainText
+from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSONB
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from drift_monitor.core.histogram import Counts
+from drift_monitor.store.texts import clean_document, clean_number, clean_text
+
+_RFC_3339 = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+def instant_text(moment: datetime) -> str:
+    """RFC 3339 in UTC, always of the same width, so that the order of the texts is the order of the moments."""
+    return moment.astimezone(UTC).strftime(_RFC_3339).rjust(27, "0")
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware moment: timestamptz on PostgreSQL, RFC 3339 text of fixed width on SQLite. Naive times are refused."""
+
+    impl = PlainText
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(PlainText())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a moment without time zone can't be stored: {value.isoformat()}")
+        return value.astimezone(UTC) if dialect.name == "postgresql" else instant_text(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return moment.astimezone(UTC)
+
+
+class Text(TypeDecorator[str]):
+    """Text without NUL and lone surrogates."""
+
+    impl = PlainText
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else clean_text(value)
+
+
+class Number(TypeDecorator[float]):
+    """A finite double; NaN and infinities become NULL."""
+
+    impl = Float
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(DOUBLE_PRECISION() if dialect.name == "postgresql" else Float())
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
+        return clean_number(value)
+
+
+class Document(TypeDecorator[Any]):
+    """JSON that both stores accept: JSONB on PostgreSQL, text on SQLite. None is SQL NULL."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(none_as_null=True)
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(JSONB(none_as_null=True))
+        return dialect.type_descriptor(JSON(none_as_null=True))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return clean_document(value)
+
+
+class CountArray(TypeDecorator[Counts]):
+    """Counts of one spec as a JSON array of whole numbers; plain `json`, which PostgreSQL hands out unconverted."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(none_as_null=True)
+
+    def process_bind_param(self, value: Counts | None, dialect: Dialect) -> Any:
+        return None if value is None else np.asarray(value, dtype=np.int64).tolist()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Counts | None:
+        return None if value is None else np.array(value, dtype=np.int64)
+
+
+class CountDocument(CountArray):
+    """Counts that a view unfolds: JSONB on PostgreSQL."""
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(JSONB(none_as_null=True))
+        return dialect.type_descriptor(JSON(none_as_null=True))

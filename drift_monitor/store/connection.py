@@ -1,0 +1,226 @@
+"""The way into the store: one engine, short transactions, and errors of our own tree.
+
+SQLite: WAL, `synchronous=FULL`, foreign keys on, and BEGIN IMMEDIATE for whatever may write: a deferred transaction
+that reads first fails at once when another one commits in between, whatever the busy time-out says. PostgreSQL: the
+server ends our session when this host dies inside a transaction, so no row stays locked by the dead; the settings
+travel in `options` and hold from the first statement on.
+
+The store's clock decides what is due: that of the PostgreSQL server, or on SQLite (one daemon a file) the host's.
+"""
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from drift_monitor.clock import Clock
+from drift_monitor.errors import StoreError
+from drift_monitor.store.failures import is_lost_connection, is_race, translated
+from drift_monitor.store.filelock import FileLock
+
+Result = TypeVar("Result")
+
+# What rooms above call the connection of an open transaction: SQLAlchemy is no business of theirs.
+Transaction = Connection
+
+TRIES: Final = 5  # of one transaction that keeps losing races
+PAUSE_SECONDS: Final = 0.05  # before the second try; doubled each time, with full jitter
+POOL_TIMEOUT_SECONDS: Final = 10
+BUSY_TIMEOUT_MS: Final = 5000
+
+# Server side: the server ends what a dead host left behind. Milliseconds, except the keepalives (seconds).
+SESSION_SETTINGS: Final = {
+    "idle_in_transaction_session_timeout": "10000",
+    "statement_timeout": "15000",
+    "lock_timeout": "5000",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+    "timezone": "UTC",
+    "synchronous_commit": "on",  # an acknowledged commit stays, whatever the server's default
+}
+# Client side: libpq notices a server that went silent.
+_CLIENT_SETTINGS: Final = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30000,
+    "application_name": "drift-monitor",
+}
+_READING: Final = "drift_monitor_reading"
+
+
+def now(connection: Connection) -> datetime:
+    """The present moment by the store's clock."""
+    if connection.dialect.name == "postgresql":
+        moment = connection.execute(select(func.clock_timestamp())).scalar_one()
+        assert isinstance(moment, datetime)
+        return moment
+    clock: Clock = connection.info["clock"]
+    return clock.now()
+
+
+class Store:
+    """An open store. Thread-safe; `close` gives all connections back."""
+
+    def __init__(self, url: str, clock: Clock, *, pool_size: int = 5) -> None:
+        self.url = _parsed(url)
+        self.clock = clock
+        self.engine = _engine(self.url, clock, pool_size)
+
+    @property
+    def dialect(self) -> str:
+        return self.engine.dialect.name
+
+    @property
+    def name(self) -> str:
+        """The store as messages name it: without a password."""
+        return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of a SQLite store."""
+        return Path(self.url.database or "").absolute() if self.dialect == "sqlite" else None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A writing transaction: committed at the end of the block, rolled back by an exception."""
+        with self._errors(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A reading transaction: one snapshot, nothing can be written, nobody is blocked."""
+        options: dict[str, Any] = {_READING: True}
+        if self.dialect == "postgresql":
+            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._errors(), self.engine.connect() as bare:
+            connection = bare.execution_options(**options)
+            with connection.begin():
+                yield connection
+
+    def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """`work` in one transaction, run again when it lost a race or its connection before the commit was sent.
+
+        `work` must have no effect outside the transaction. Where the answer to a COMMIT was lost the outcome is not
+        known: StoreUnavailable is raised, and the caller looks before trying again.
+        """
+        for attempt in range(1, TRIES + 1):
+            committing = False
+            try:
+                with self.engine.connect() as connection, connection.begin() as transaction:
+                    result = work(connection)
+                    committing = True
+                    transaction.commit()
+                return result
+            except SQLAlchemyError as error:
+                again = is_race(error) or (is_lost_connection(error) and not committing)
+                if attempt == TRIES or not again:
+                    raise translated(error, self.name) from error
+            time.sleep(random.uniform(0, PAUSE_SECONDS * 2**attempt))  # noqa: S311 jitter, no secret
+        raise AssertionError("unreachable")
+
+    def now(self, connection: Connection) -> datetime:
+        """The present moment by the store's clock."""
+        return now(connection)
+
+    def lock(self) -> FileLock | nullcontext[None]:
+        """The right to be this SQLite file's only daemon, until closed; raises StoreLocked. Free on PostgreSQL."""
+        if self.path is None:
+            return nullcontext()
+        return FileLock.acquire(Path(f"{self.path}.lock"), owner=f"store {self.path}")
+
+    def check_file(self) -> None:
+        """Raise StoreError where the SQLite file is damaged: indexed reads may go on answering from a broken file."""
+        if self.path is None or not self.path.exists():
+            return
+        with self.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            raise StoreError(f"store {self.path} is damaged ({found}); stop the service and put a backup in its place")
+
+    def checkpoint(self) -> None:
+        """Fold SQLite's write-ahead log into the file, so that it does not grow without bound."""
+        if self.path is None:
+            return
+        with self._errors(), self.engine.connect() as connection:
+            connection.execution_options(**{_READING: True, "isolation_level": "AUTOCOMMIT"}).exec_driver_sql(
+                "PRAGMA wal_checkpoint(TRUNCATE)"
+            )
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise translated(error, self.name) from error
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreError("store url: no SQLAlchemy URL; write sqlite:///drift.db or postgresql+psycopg://…") from error
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StoreError("store url: SQLite needs a file, as in sqlite:///drift.db; a store in memory forgets")
+    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise StoreError(
+            f"store url: {parsed.drivername} can't hold the store; use sqlite:///… or postgresql+psycopg://…"
+        )
+    return parsed
+
+
+def _engine(url: URL, clock: Clock, pool_size: int) -> Engine:
+    shared: dict[str, Any] = {
+        "hide_parameters": True,
+        "poolclass": QueuePool,
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": POOL_TIMEOUT_SECONDS,
+    }
+    try:
+        if url.drivername == "sqlite":
+            engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **shared)
+            _prepare_sqlite(engine, clock)
+            return engine
+        settings = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
+        given = str(url.query.get("options", ""))
+        arguments = {**_CLIENT_SETTINGS, "options": f"{settings} {given}".strip()}
+        return create_engine(url, connect_args=arguments, pool_pre_ping=True, **shared)
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise StoreError(
+            "store url: the PostgreSQL driver is not installed; pip install 'drift-monitor[postgresql]'"
+        ) from error
+
+
+def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        entry.info["clock"] = clock
+        for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            connection.execute("PRAGMA journal_mode=WAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get(_READING)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

@@ -1,0 +1,84 @@
+"""Monitors as the store knows them, and the configurations they ran with, stored once under their hash.
+
+The name is the identity: a renamed monitor is a new one, and the old one is disabled like any that was removed.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from drift_monitor.store.connection import now
+from drift_monitor.store.schema import configuration, monitor
+from drift_monitor.store.statements import insert_new, upsert
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredMonitor:
+    """One row of `drift_monitors`."""
+
+    name: str
+    source: str
+    config_hash: str
+    enabled: bool = True
+    next_window_end: datetime | None = None
+
+
+def save(connection: Connection, row: StoredMonitor, document: Mapping[str, Any]) -> None:
+    """Write the monitor as it is configured now; `document` is its configuration, without secrets."""
+    moment = now(connection)
+    insert_new(connection, configuration, [{"hash": row.config_hash, "document": document, "first_seen": moment}])
+    upsert(
+        connection,
+        monitor,
+        {
+            "name": row.name,
+            "source": row.source,
+            "enabled": row.enabled,
+            "config_hash": row.config_hash,
+            "next_window_end": row.next_window_end,
+            "updated_at": moment,
+        },
+    )
+
+
+def set_next(connection: Connection, name: str, next_window_end: datetime | None) -> bool:
+    """Note which window comes next; False where there is no such monitor."""
+    changed = connection.execute(update(monitor).where(monitor.c.name == name).values(next_window_end=next_window_end))
+    return changed.rowcount == 1
+
+
+def disable_others(connection: Connection, names: Collection[str]) -> tuple[str, ...]:
+    """Disable every enabled monitor that is not named; the names of those that were."""
+    gone = connection.execute(
+        update(monitor)
+        .where(monitor.c.enabled, monitor.c.name.not_in(names))
+        .values(enabled=False, next_window_end=None, updated_at=now(connection))
+        .returning(monitor.c.name)
+    )
+    return tuple(sorted(gone.scalars()))
+
+
+def listed(connection: Connection) -> tuple[StoredMonitor, ...]:
+    """All monitors by name, disabled ones too."""
+    rows = connection.execute(select(monitor).order_by(monitor.c.name))
+    return tuple(
+        StoredMonitor(
+            name=row.name,
+            source=row.source,
+            config_hash=row.config_hash,
+            enabled=row.enabled,
+            next_window_end=row.next_window_end,
+        )
+        for row in rows
+    )
+
+
+def configuration_of(connection: Connection, config_hash: str) -> Mapping[str, Any] | None:
+    """The configuration with this hash, as it was when it ran."""
+    document: Mapping[str, Any] | None = connection.execute(
+        select(configuration.c.document).where(configuration.c.hash == config_hash)
+    ).scalar()
+    return document

@@ -1,0 +1,292 @@
+"""The outbox: notifications written in the transaction that changed the alerts, sent afterwards, at least once.
+
+    add ──> pending ──claim──> (leased) ──settle──> sent | pending again later | dead
+            suppressed                              kept, never sent: a backfill's, or a silenced one
+
+Order holds for each (monitor, receiver): while one waits for its next try, later ones of the same monitor wait behind
+it. A sender that dies between POST and settle leaves its lease to end; the same notification is sent again with the
+same id, and the receiver can tell. Each try leaves a delivery row, also one that was settled too late.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+
+from drift_monitor.store.connection import now
+from drift_monitor.store.schema import delivery, outbox
+from drift_monitor.store.statements import insert_new
+
+
+class NotificationState(StrEnum):
+    """Where a notification is."""
+
+    PENDING = "pending"  # to be sent, or sent without an answer yet
+    SENT = "sent"
+    DEAD = "dead"  # given up
+    SUPPRESSED = "suppressed"  # kept for the record, never to be sent
+
+
+class Outcome(StrEnum):
+    """How one try ended."""
+
+    SENT = "sent"
+    RETRY = "retry"  # again after a delay
+    DEAD = "dead"  # never again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notification:
+    """One message to one receiver; `id` is derived from what it is about, and stays the same in every try."""
+
+    id: str
+    monitor: str
+    receiver: str
+    integration: str
+    window_end: datetime
+    revision: int
+    part: int
+    body: Mapping[str, Any]
+    state: NotificationState = NotificationState.PENDING
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedNotification:
+    """The right to send one notification now. `attempt` counts from 1."""
+
+    notification: Notification
+    owner: str
+    token: int
+    attempt: int
+    created_at: datetime
+    claimed_at: datetime
+    lease_until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One try: how it ended, and after how long the next one comes where there is one."""
+
+    outcome: Outcome
+    status_code: int | None = None
+    error: str | None = None
+    delay: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """What waits for one receiver."""
+
+    receiver: str
+    integration: str
+    length: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredNotification:
+    """A notification and how its delivery went."""
+
+    notification: Notification
+    attempts: int
+    created_at: datetime
+    next_at: datetime
+    sent_at: datetime | None
+    last_error: str | None
+
+
+def add(connection: Connection, notifications: Sequence[Notification]) -> int:
+    """Put notifications into the outbox, in this order; how many were not there yet."""
+    moment = now(connection)
+    rows = [
+        {
+            "id": one.id,
+            "monitor": one.monitor,
+            "receiver": one.receiver,
+            "integration": one.integration,
+            "window_end": one.window_end,
+            "revision": one.revision,
+            "part": one.part,
+            "body": one.body,
+            "state": one.state.value,
+            "attempts": 0,
+            "token": 0,
+            "next_at": moment,
+            "created_at": moment,
+        }
+        for one in notifications
+    ]
+    return insert_new(connection, outbox, rows)
+
+
+def claim(
+    connection: Connection,
+    owner: str,
+    ttl: timedelta,
+    *,
+    receivers: Collection[str] | None = None,
+    monitors: Collection[str] | None = None,
+) -> ClaimedNotification | None:
+    """The next notification that may be sent (to the receivers named, of the monitors named, or any), or None."""
+    moment = now(connection)
+    conditions = [
+        outbox.c.state == NotificationState.PENDING.value,
+        outbox.c.next_at <= moment,
+        or_(outbox.c.lease_until.is_(None), outbox.c.lease_until < moment),
+        ~_one_waits_before(),
+    ]
+    if receivers is not None:
+        conditions.append(outbox.c.receiver.in_(receivers))
+    if monitors is not None:
+        conditions.append(outbox.c.monitor.in_(monitors))
+    first = (
+        select(outbox.c.seq)
+        .where(and_(*conditions))
+        .order_by(outbox.c.next_at, outbox.c.seq)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .correlate(None)
+        .scalar_subquery()
+    )
+    row = connection.execute(
+        update(outbox)
+        .where(outbox.c.seq == first)
+        .values(
+            owner=owner,
+            token=outbox.c.token + 1,
+            attempts=outbox.c.attempts + 1,
+            lease_until=moment + ttl,
+        )
+        .returning(outbox)
+    ).one_or_none()
+    if row is None:
+        return None
+    return ClaimedNotification(
+        notification=_notification(row),
+        owner=owner,
+        token=row.token,
+        attempt=row.attempts,
+        created_at=row.created_at,
+        claimed_at=moment,
+        lease_until=row.lease_until,
+    )
+
+
+def settle(connection: Connection, claimed: ClaimedNotification, result: Delivery) -> bool:
+    """Write how the try ended; False where the lease had passed on: another sender settles it."""
+    moment = now(connection)
+    attempt = {
+        "outbox_id": claimed.notification.id,
+        "attempt": claimed.attempt,
+        "at": moment,
+        "outcome": result.outcome.value,
+        "status_code": result.status_code,
+        "error": result.error,
+    }
+    insert_new(connection, delivery, [attempt])
+    values: dict[str, Any] = {"lease_until": None, "last_error": result.error}
+    match result.outcome:
+        case Outcome.SENT:
+            values |= {"state": NotificationState.SENT.value, "sent_at": moment}
+        case Outcome.DEAD:
+            values |= {"state": NotificationState.DEAD.value}
+        case Outcome.RETRY:
+            values |= {"next_at": moment + result.delay}
+    return connection.execute(update(outbox).where(_is_held(claimed)).values(**values)).rowcount == 1
+
+
+def release(connection: Connection, claimed: ClaimedNotification) -> bool:
+    """Give an unsent notification back at once: shutting down. False where the lease had passed on."""
+    values = {"lease_until": None, "attempts": outbox.c.attempts - 1}
+    return connection.execute(update(outbox).where(_is_held(claimed)).values(**values)).rowcount == 1
+
+
+def queues(connection: Connection) -> tuple[Queue, ...]:
+    """How many notifications wait for each receiver, and since when."""
+    rows = connection.execute(
+        select(outbox.c.receiver, outbox.c.integration, func.count(), func.min(outbox.c.created_at))
+        .where(outbox.c.state == NotificationState.PENDING.value)
+        .group_by(outbox.c.receiver, outbox.c.integration)
+        .order_by(outbox.c.receiver)
+    )
+    return tuple(
+        Queue(receiver=receiver, integration=integration, length=length, oldest=oldest)
+        for receiver, integration, length, oldest in rows
+    )
+
+
+def states(connection: Connection) -> Mapping[tuple[str, NotificationState], int]:
+    """How many notifications there are, by receiver and state."""
+    rows = connection.execute(
+        select(outbox.c.receiver, outbox.c.state, func.count()).group_by(outbox.c.receiver, outbox.c.state)
+    )
+    return {(receiver, NotificationState(state)): count for receiver, state, count in rows}
+
+
+def history(connection: Connection, *, monitor: str | None = None, limit: int = 100) -> tuple[StoredNotification, ...]:
+    """Notifications, newest first."""
+    statement = select(outbox).order_by(outbox.c.seq.desc()).limit(limit)
+    if monitor is not None:
+        statement = statement.where(outbox.c.monitor == monitor)
+    return tuple(
+        StoredNotification(
+            notification=_notification(row),
+            attempts=row.attempts,
+            created_at=row.created_at,
+            next_at=row.next_at,
+            sent_at=row.sent_at,
+            last_error=row.last_error,
+        )
+        for row in connection.execute(statement)
+    )
+
+
+def deliveries(connection: Connection, notification_id: str) -> tuple[tuple[int, Delivery], ...]:
+    """The tries of one notification: (attempt, how it ended), first one first."""
+    rows = connection.execute(
+        select(delivery).where(delivery.c.outbox_id == notification_id).order_by(delivery.c.attempt)
+    )
+    return tuple(
+        (row.attempt, Delivery(outcome=Outcome(row.outcome), status_code=row.status_code, error=row.error))
+        for row in rows
+    )
+
+
+def _one_waits_before() -> ColumnElement[bool]:
+    """Order: an earlier notification of the same monitor to the same receiver has not ended yet."""
+    earlier = outbox.alias("earlier")
+    return (
+        select(earlier.c.seq)
+        .where(
+            earlier.c.monitor == outbox.c.monitor,
+            earlier.c.receiver == outbox.c.receiver,
+            earlier.c.seq < outbox.c.seq,
+            earlier.c.state == NotificationState.PENDING.value,
+        )
+        .exists()
+    )
+
+
+def _is_held(claimed: ClaimedNotification) -> Any:
+    return and_(
+        outbox.c.id == claimed.notification.id,
+        outbox.c.token == claimed.token,
+        outbox.c.state == NotificationState.PENDING.value,
+    )
+
+
+def _notification(row: Any) -> Notification:
+    return Notification(
+        id=row.id,
+        monitor=row.monitor,
+        receiver=row.receiver,
+        integration=row.integration,
+        window_end=row.window_end,
+        revision=row.revision,
+        part=row.part,
+        body=row.body,
+        state=NotificationState(row.state),
+    )

@@ -1,0 +1,309 @@
+"""The store's tables. The migrations under `migrations/` build the same ones; a test compares them.
+
+Keys are the words of the domain: a monitor's name, a window's end, a revision. `segment` is "" for the whole dataset
+and `feature` is "" for what belongs to the monitor itself.
+
+    monitor ─┬─ run ── measurement          one run a (monitor, window_end, revision); its lease and token are columns
+             ├─ pane_series ── pane         what is counted, with which bins; its counts in each pane
+             ├─ pane_rows                   rows of each pane
+             ├─ reference                   frozen references with their bin specs
+             ├─ alert ── episode            the present state of each alert; from firing to resolved
+             └─ outbox ── delivery          notifications in order; every try to send one
+    bin_spec, configuration                 stored once under their content hash
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from drift_monitor.store.columns import CountArray, CountDocument, Document, Instant, Number, Text
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def _key(name: str, kind: Any) -> Column[Any]:
+    return Column(name, kind, primary_key=True, nullable=False)
+
+
+def _needed(name: str, kind: Any) -> Column[Any]:
+    return Column(name, kind, nullable=False)
+
+
+def _monitor_key() -> Column[Any]:
+    return Column("monitor", Text, ForeignKey("monitor.name"), primary_key=True, nullable=False)
+
+
+def _monitor() -> Column[Any]:
+    return Column("monitor", Text, ForeignKey("monitor.name"), nullable=False)
+
+
+configuration: Final = Table(
+    "configuration",
+    metadata,
+    _key("hash", Text),
+    _needed("document", Document),
+    _needed("first_seen", Instant),
+)
+
+monitor: Final = Table(
+    "monitor",
+    metadata,
+    _key("name", Text),
+    _needed("source", Text),
+    _needed("enabled", Boolean),
+    Column("config_hash", Text, ForeignKey("configuration.hash"), nullable=False),
+    Column("next_window_end", Instant),
+    _needed("updated_at", Instant),
+)
+
+bin_spec: Final = Table(
+    "bin_spec",
+    metadata,
+    _key("id", Text),
+    # JSON as ASCII text, not a Document: labels must come back exactly, or values would be counted otherwise.
+    _needed("document", Text),
+    # What views show: [{label, lower, upper}], cleaned.
+    _needed("bins", Document),
+)
+
+reference: Final = Table(
+    "reference",
+    metadata,
+    _key("id", Text),
+    _monitor(),
+    _needed("feature", Text),
+    _needed("segment", Text),
+    _needed("definition", Text),
+    _needed("kind", Text),
+    Column("span_start", Instant),
+    Column("span_end", Instant),
+    Column("bin_spec", Text, ForeignKey("bin_spec.id"), nullable=False),
+    Column("counts", CountArray),
+    _needed("built_at", Instant),
+    Index("ix_reference_current", "monitor", "feature", "segment", "built_at"),
+)
+
+# What a row of counts belongs to, written once: a pane would otherwise repeat five texts, in its key too.
+pane_series: Final = Table(
+    "pane_series",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _monitor(),
+    _needed("feature", Text),
+    _needed("segment", Text),
+    _needed("definition", Text),
+    Column("bin_spec", Text, ForeignKey("bin_spec.id"), nullable=False),
+    UniqueConstraint("monitor", "feature", "segment", "definition", "bin_spec"),
+    sqlite_autoincrement=True,
+)
+
+pane: Final = Table(
+    "pane",
+    metadata,
+    Column("series", Integer, ForeignKey("pane_series.id"), primary_key=True, nullable=False),
+    _key("pane_start", Instant),
+    _key("pane_end", Instant),
+    _key("revision", Integer),
+    _needed("counts", CountArray),
+    _needed("read_at", Instant),
+    Index("ix_pane_pane_end", "pane_end"),
+    sqlite_with_rowid=False,
+)
+
+pane_rows: Final = Table(
+    "pane_rows",
+    metadata,
+    _monitor_key(),
+    _key("segment", Text),
+    _key("definition", Text),
+    _key("pane_start", Instant),
+    _key("pane_end", Instant),
+    _key("revision", Integer),
+    _needed("rows", BigInteger),
+    Column("newest", Instant),
+    _needed("read_at", Instant),
+    Index("ix_pane_rows_pane_end", "pane_end"),
+)
+
+run: Final = Table(
+    "run",
+    metadata,
+    _monitor_key(),
+    _key("window_end", Instant),
+    _key("revision", Integer),
+    _needed("id", Text),
+    _needed("window_start", Instant),
+    _needed("state", Text),
+    _needed("health", Text),
+    _needed("trigger", Text),
+    _needed("config_hash", Text),
+    _needed("attempts", Integer),
+    _needed("postponed", Integer),
+    Column("owner", Text),
+    _needed("token", Integer),
+    Column("lease_until", Instant),
+    _needed("next_at", Instant),
+    _needed("planned_at", Instant),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    Column("rows_read", BigInteger),
+    Column("newest", Instant),
+    Column("error_code", Text),
+    Column("error", Text),
+    Column("reason", Text),
+    Column("result", Document),
+    Column("alert_states", Document),
+    UniqueConstraint("id"),
+    Index("ix_run_next_at", "state", "next_at"),
+    # Planners and `oldest first` look only at what is unfinished; that set stays small.
+    Index(
+        "ix_run_unfinished",
+        "monitor",
+        "window_end",
+        "revision",
+        sqlite_where=text("state IN ('due', 'running')"),
+        postgresql_where=text("state IN ('due', 'running')"),
+    ),
+    Index("ix_run_window_end", "window_end"),
+)
+
+DIVERGENCES: Final = ("kl_live_reference", "kl_reference_live", "psi", "js", "hellinger")
+VALUE_COLUMNS: Final = tuple(f"{name}{end}" for name in DIVERGENCES for end in ("", "_low", "_high", "_corrected"))
+
+measurement: Final = Table(
+    "measurement",
+    metadata,
+    _key("monitor", Text),
+    _key("feature", Text),
+    _key("segment", Text),
+    _key("window_end", Instant),
+    _key("revision", Integer),
+    _needed("window_start", Instant),
+    _needed("status", Text),
+    Column("live_rows", BigInteger),
+    Column("reference_rows", BigInteger),
+    *(Column(name, Number) for name in VALUE_COLUMNS),
+    Column("noise_floor", Number),
+    Column("live_missing_ratio", Number),
+    Column("reference_missing_ratio", Number),
+    Column("live_unseen_ratio", Number),
+    Column("direction", Text),
+    Column("bin_spec", Text, ForeignKey("bin_spec.id")),
+    Column("failure", Text),
+    Column("error", Text),
+    Column("live_counts", CountDocument),
+    Column("reference_counts", CountDocument),
+    Column("contribution_live_reference", Document),
+    Column("contribution_reference_live", Document),
+    Column("alert_states", Document),
+    ForeignKeyConstraint(["monitor", "window_end", "revision"], ["run.monitor", "run.window_end", "run.revision"]),
+    Index("ix_measurement_window_end", "monitor", "window_end", "revision"),
+)
+
+episode: Final = Table(
+    "episode",
+    metadata,
+    _key("id", Text),
+    _monitor(),
+    _needed("feature", Text),
+    _needed("segment", Text),
+    _needed("rule", Text),
+    _needed("metric", Text),
+    _needed("severity", Text),
+    _needed("opened_window", Instant),
+    _needed("opened_revision", Integer),
+    Column("closed_window", Instant),
+    Column("close_reason", Text),
+    Column("peak_value", Number),
+    Index(
+        "uq_episode_open",
+        "monitor",
+        "feature",
+        "segment",
+        "rule",
+        unique=True,
+        sqlite_where=text("closed_window IS NULL"),
+        postgresql_where=text("closed_window IS NULL"),
+    ),
+    Index("ix_episode_opened_window", "opened_window"),
+)
+
+alert: Final = Table(
+    "alert",
+    metadata,
+    _monitor_key(),
+    _key("feature", Text),
+    _key("segment", Text),
+    _key("rule", Text),
+    _needed("metric", Text),
+    _needed("severity", Text),
+    _needed("threshold", Number),
+    # The whole state as the state machine wrote it; the columns beside it are for reading.
+    _needed("memory", Document),
+    _needed("state", Text),
+    Column("since_window", Instant),
+    Column("fired_at", Instant),
+    Column("value", Number),
+    Column("peak", Number),
+    Column("reason", Text),
+    Column("episode_id", Text, ForeignKey("episode.id")),
+    _needed("last_window", Instant),
+    _needed("last_revision", Integer),
+)
+
+outbox: Final = Table(
+    "outbox",
+    metadata,
+    # The order of writing; an Integer on SQLite, where only INTEGER PRIMARY KEY counts up by itself.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _needed("id", Text),
+    _monitor(),
+    _needed("receiver", Text),
+    _needed("integration", Text),
+    _needed("window_end", Instant),
+    _needed("revision", Integer),
+    _needed("part", Integer),
+    _needed("body", Document),
+    _needed("state", Text),
+    _needed("attempts", Integer),
+    Column("owner", Text),
+    _needed("token", Integer),
+    Column("lease_until", Instant),
+    _needed("next_at", Instant),
+    _needed("created_at", Instant),
+    Column("sent_at", Instant),
+    Column("last_error", Text),
+    UniqueConstraint("id"),
+    Index("ix_outbox_queue", "state", "monitor", "receiver", "seq"),
+    sqlite_autoincrement=True,
+)
+
+delivery: Final = Table(
+    "delivery",
+    metadata,
+    Column("outbox_id", Text, ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    _key("attempt", Integer),
+    _needed("at", Instant),
+    _needed("outcome", Text),
+    Column("status_code", Integer),
+    Column("error", Text),
+)
