@@ -1,0 +1,73 @@
+"""PagerDuty's Events API, version 2: one event an alert, opened and closed under the alert's fingerprint.
+
+The fingerprint is the `dedup_key`, so a repeated event opens nothing twice and `resolve` closes what `trigger` opened.
+A notification for PagerDuty holds one alert (`max_alerts` of its configuration), so a retry repeats that one event.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from drift_monitor.notify import wording
+from drift_monitor.notify.outbound import Resolver
+from drift_monitor.notify.posting import DEADLINE, Poster
+
+MAX_SUMMARY = 1024  # characters, by the reference of the API
+_MAX_TEXT = 1000  # of a detail: an event may have 512 KB
+_SEVERITIES = {"critical": "critical", "warning": "warning", "info": "info"}
+
+
+class PagerdutySender:
+    """Sends events of one integration; its routing key is the credential."""
+
+    def __init__(
+        self, url: str, routing_key: str, *, timeout: timedelta = DEADLINE, resolver: Resolver | None = None
+    ) -> None:
+        self._poster = Poster(url, timeout=timeout, resolver=resolver, secrets=(routing_key,))
+        self._routing_key = routing_key
+
+    def __repr__(self) -> str:
+        return "PagerdutySender()"
+
+    def send(self, notification_id: str, body: Mapping[str, Any], at: datetime) -> None:
+        for alert in body["alerts"]:
+            self._poster.post({"routing_key": self._routing_key, **event(alert)}, at)
+
+
+def event(alert: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of one alert, without the key that says to whom."""
+    if not wording.is_firing(alert):
+        return {"event_action": "resolve", "dedup_key": alert["fingerprint"]}
+    labels = alert["labels"]
+    links = wording.links(alert)
+    return {
+        "event_action": "trigger",
+        "dedup_key": alert["fingerprint"],
+        "client": "drift-monitor",
+        **({"client_url": links["Page"]} if "Page" in links else {}),
+        "links": [{"href": url, "text": word} for word, url in links.items()],
+        "payload": {
+            "summary": wording.shorten(wording.summary(alert), MAX_SUMMARY),
+            "source": labels["monitor"],
+            "severity": _SEVERITIES.get(wording.severity(alert), "warning"),
+            "timestamp": alert["startsAt"],
+            "component": labels.get("feature", labels["monitor"]),
+            "group": labels["monitor"],
+            "class": labels.get("metric", labels.get("alertname", "")),
+            "custom_details": _details(alert),
+        },
+    }
+
+
+def _details(alert: Mapping[str, Any]) -> dict[str, Any]:
+    texts = {**alert["labels"], **alert["annotations"]}
+    details: dict[str, Any] = {
+        name: wording.shorten(text, _MAX_TEXT) for name, text in texts.items() if name != "summary"
+    }
+    if alert.get("bins"):
+        details["bins"] = [
+            f"{wording.shorten(wording.one_line(one['label']), _MAX_TEXT)}: "
+            f"{wording.percent(one['reference_share'])} → {wording.percent(one['live_share'])}"
+            for one in alert["bins"]
+        ]
+    return details
