@@ -1,0 +1,190 @@
+"""The daemon as a whole: start, reload, drain, stop, and the two answers health checks ask for.
+
+start     heartbeat, watchdog, ticks: dispatch and deliver every second, resend every minute,
+          housekeeping every hour
+reload    a new configuration is checked as a whole, then swapped in; a refused one changes nothing
+drain     not ready at once; no further claims; running evaluations get `grace`, what is left is cancelled and
+          its windows given back; the outbox is tried once more
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from drift_monitor.daemon.courier import Courier
+from drift_monitor.daemon.dispatcher import Dispatcher
+from drift_monitor.daemon.heartbeat import Heartbeat
+from drift_monitor.daemon.settings import DaemonSettings
+from drift_monitor.daemon.ticker import Ticker
+from drift_monitor.daemon.watchdog import Watchdog
+from drift_monitor.errors import DriftMonitorError, StoreError
+from drift_monitor.monitoring.resend import resend
+from drift_monitor.monitoring.services import Services
+from drift_monitor.store import leases, retention
+from drift_monitor.store.leases import Claim
+from drift_monitor.store.retention import Limits
+from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReloadState:
+    """What came of the last attempt to load the configuration; `problem` is None where it worked."""
+
+    at: datetime
+    problem: str | None = None
+
+
+class Daemon:
+    """Runs the evaluations and deliveries of one configuration until stopped."""
+
+    def __init__(
+        self,
+        services: Services,
+        rebuild: Callable[[Services], Services],
+        settings: DaemonSettings | None = None,
+        chore: Callable[[], None] | None = None,
+    ) -> None:
+        self._services = services
+        self._rebuild = rebuild
+        self._settings = settings or DaemonSettings()
+        self._reloading = threading.Lock()
+        self._draining = threading.Event()
+        self._heartbeat = Heartbeat(services.store, self._settings)
+        self._dispatcher = Dispatcher(lambda: self._services, self._heartbeat, self._settings)
+        self._courier = Courier(lambda: self._services, self._settings)
+        self._chore = self._guarded(chore) if chore else None
+        self._ticker = Ticker(self._ticks(), services.clock)
+        self._watchdog = Watchdog(self._settings, services.clock, self._rearm)
+        self.reload_state = ReloadState(at=services.clock.now())
+
+    @property
+    def services(self) -> Services:
+        """The services of the configuration in force."""
+        return self._services
+
+    def start(self) -> None:
+        telemetry = self._services.telemetry
+        telemetry.workers(self._settings.workers)
+        telemetry.config_loaded(self._services.clock.now())
+        self._heartbeat.start()
+        self._watchdog.start()
+        self._ticker.start()
+        log(_logger, INFO, "started", "The daemon has started.", monitors=len(self._services.config.monitors))
+
+    def reload(self) -> None:
+        """Load the configuration anew; raises DriftMonitorError, with the old one still in force."""
+        with self._reloading:
+            old = self._services
+            now = old.clock.now()
+            try:
+                new = self._rebuild(old)
+            except DriftMonitorError as error:
+                old.telemetry.config_refused()
+                self.reload_state = ReloadState(at=now, problem=str(error))
+                log(_logger, ERROR, "reload_refused", f"The configuration was refused, the old one stays: {error}")
+                raise
+            self._services = new
+            self._dispatcher.forget_plans()
+            new.telemetry.config_loaded(now)
+            self.reload_state = ReloadState(at=now)
+            for source in old.sources.values():
+                source.close()
+            log(_logger, INFO, "reloaded", "The configuration was loaded anew.", monitors=len(new.config.monitors))
+
+    def is_healthy(self) -> bool:
+        """Whether the process and its loops turn."""
+        return self._watchdog.is_alive
+
+    def is_ready(self) -> bool:
+        """Whether work is taken and the store answers."""
+        if self._draining.is_set():
+            return False
+        try:
+            with self._services.store.read():
+                return True
+        except StoreError:
+            return False
+
+    def begin_drain(self) -> None:
+        """Not ready from now on: shutdown was asked for."""
+        self._draining.set()
+
+    def stop(self) -> bool:
+        """Drain and stop, within the grace time and a little; False where work that was cancelled still runs."""
+        self.begin_drain()
+        self._ticker.stop()
+        self._watchdog.stop()
+        is_finished = self._dispatcher.drain(self._settings.grace.total_seconds()) or self._abandon()
+        self._heartbeat.stop()
+        is_finished = self._courier.flush(self._settings.farewell.total_seconds()) and is_finished
+        self._dispatcher.close()
+        self._courier.close()
+        log(_logger, INFO, "stopped", "The daemon has stopped.")
+        return is_finished
+
+    def _abandon(self) -> bool:
+        """Give back the windows that are still worked on, then cancel their statements; whether the workers ended.
+
+        In this order: a worker that ends by the cancelling would put its window off, as if the source had failed.
+        """
+        self._heartbeat.stop()
+        for claim in self._heartbeat.held:
+            self._give_back(claim)
+        for source in self._services.sources.values():
+            source.cancel()
+        return self._dispatcher.drain(self._settings.farewell.total_seconds())
+
+    def _give_back(self, claim: Claim) -> None:
+        try:
+            self._services.store.transact(lambda conn: leases.release(conn, claim))
+        except StoreError as error:
+            log(_logger, WARN, "not_released", str(error), monitor=claim.key.monitor)
+        else:
+            log(_logger, INFO, "released", "A running window was given back.", monitor=claim.key.monitor)
+
+    def _ticks(self) -> dict[str, tuple[timedelta, Callable[[], None]]]:
+        often, seldom = self._settings.tick, self._settings.housekeeping
+        return {
+            "dispatch": (often, self._dispatch),
+            "deliver": (often, self._guarded(self._courier.deliver)),
+            "resend": (self._settings.resend, self._guarded(lambda: resend(self._services))),
+            "housekeeping": (seldom, self._guarded(self._keep_house)),
+        }
+
+    def _rearm(self) -> None:
+        self._dispatcher.forget_plans()
+        self._ticker.rearm()
+
+    def _dispatch(self) -> None:
+        """The chore comes first: after a long sleep its rows must be there before their windows are evaluated."""
+        if self._chore is not None:
+            self._chore()
+        self._guarded(self._dispatcher.dispatch)()
+        self._watchdog.beat()
+        self._services.telemetry.ticked(self._services.clock.now())
+
+    def _guarded(self, tick: Callable[[], None]) -> Callable[[], None]:
+        """A tick whose failure is told and does not end the ticks after it."""
+
+        def run() -> None:
+            try:
+                tick()
+            except StoreError as error:
+                self._services.telemetry.store_up(up=False)
+                log(_logger, WARN, "store_unavailable", str(error))
+            except Exception as error:  # noqa: BLE001 our own mistake: told with its stack, and tried again
+                log_failure(_logger, ERROR, "tick_failed", "A tick failed by an error of our own.", error)
+            else:
+                self._services.telemetry.store_up(up=True)
+
+        return run
+
+    def _keep_house(self) -> None:
+        kept, now = self._services.config.store.retention, self._services.clock.now()
+        limits = Limits(panes_before=now - kept.panes, measurements_before=now - kept.measurements)
+        retention.purge(self._services.store, limits, keep_going=lambda: not self._draining.is_set())
+        self._services.store.checkpoint()

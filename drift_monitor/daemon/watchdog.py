@@ -1,0 +1,82 @@
+"""The watchdog: a process whose loop is dead must end, so that its supervisor starts a new one.
+
+A thread of its own, on the monotonic clock, watches how long ago each tick last finished. It also sees when the wall
+clock was set, and has the ticker armed anew: a clock set back an hour would stop it for an hour, silently.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from drift_monitor.clock import Clock
+from drift_monitor.daemon.settings import DaemonSettings
+from drift_monitor.telemetry.logs import ERROR, WARN, log
+
+_logger = logging.getLogger(__name__)
+STALLED_EXIT_CODE = 70  # EX_SOFTWARE: an error of our own
+
+
+def end_process() -> None:
+    """End now, without clean-up: a dead loop can't be trusted with any."""
+    os._exit(STALLED_EXIT_CODE)
+
+
+class Watchdog:
+    """Ends the process when `beat` has not been called for `stalled_after`."""
+
+    def __init__(
+        self,
+        settings: DaemonSettings,
+        clock: Clock,
+        rearm: Callable[[], None],
+        end: Callable[[], None] = end_process,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._rearm = rearm
+        self._end = end
+        self._stopped = threading.Event()
+        self._last_beat = clock.monotonic()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        self.beat()
+        self._thread.start()
+
+    def beat(self) -> None:
+        """The loop has turned."""
+        self._last_beat = self._clock.monotonic()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    @property
+    def silence(self) -> timedelta:
+        """How long ago the loop last turned."""
+        return timedelta(seconds=self._clock.monotonic() - self._last_beat)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.silence < self._settings.stalled_after
+
+    def _watch(self) -> None:
+        wall, monotonic = self._clock.now(), self._clock.monotonic()
+        while not self._stopped.wait(self._settings.tick.total_seconds()):
+            if not self.is_alive:
+                log(_logger, ERROR, "stalled", "The scheduler's loop is dead; the process ends.")
+                self._end()
+                return
+            now, elapsed = self._clock.now(), self._clock.monotonic() - monotonic
+            step = (now - wall) - timedelta(seconds=elapsed)
+            if abs(step) > self._settings.clock_step:
+                log(
+                    _logger,
+                    WARN,
+                    "clock_step",
+                    "The clock was set; ticks are armed anew.",
+                    seconds=step.total_seconds(),
+                )
+                self._rearm()
+            wall, monotonic = now, self._clock.monotonic()

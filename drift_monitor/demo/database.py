@@ -1,0 +1,140 @@
+"""The demo's source database: one SQLite file with one table of rows, and a note of how far it has been written.
+
+The note (`demo_history`) is changed in the transaction that adds the rows. So a history is there completely or not at
+all, and rows of a time are added once, however often somebody asks and wherever the process was killed.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from drift_monitor.errors import InputError, SourceUnavailable
+
+Row = Sequence[Any]
+RowsBetween = Callable[[datetime, datetime], Iterable[Row]]
+"""The rows whose time lies in [first, second)."""
+
+_CREATE_HISTORY = """
+CREATE TABLE demo_history (
+    table_name TEXT PRIMARY KEY,
+    seed INTEGER NOT NULL,
+    start TEXT NOT NULL,
+    planned_until TEXT NOT NULL,
+    written_until TEXT NOT NULL
+)"""
+_BUSY_TIMEOUT_MS = 10_000
+"""A reader may hold the file for as long as one of its statements takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the demo: `create` are its DDL statements, `insert` takes one row of parameters."""
+
+    name: str
+    create: tuple[str, ...]
+    insert: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What a demo file holds: rows of [start, written_until), made from `seed` as it was planned at `planned_until`."""
+
+    seed: int
+    start: datetime
+    planned_until: datetime
+    written_until: datetime
+
+
+def recorded_history(path: Path, table: Table) -> History | None:
+    """The history in a file, or None where there is none yet."""
+    if not path.exists():
+        return None
+    with _connection(path) as connection:
+        return _read(connection, table)
+
+
+def create_history(path: Path, table: Table, history: History, rows_between: RowsBetween) -> None:
+    """Make the table and write all rows of the history, in one transaction. Refuses a file that holds one already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _connection(path) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        with _transaction(connection):
+            if _read(connection, table) is not None:
+                raise InputError(f"{path} already holds the demo's {table.name}: append to it, or delete the file")
+            connection.execute(_CREATE_HISTORY)
+            for statement in table.create:
+                connection.execute(statement)
+            connection.executemany(table.insert, rows_between(history.start, history.written_until))
+            connection.execute(
+                "INSERT INTO demo_history VALUES (?, ?, ?, ?, ?)",
+                (
+                    table.name,
+                    history.seed,
+                    instant_text(history.start),
+                    instant_text(history.planned_until),
+                    instant_text(history.written_until),
+                ),
+            )
+
+
+def append_rows(path: Path, table: Table, until: datetime, rows_between: RowsBetween) -> int:
+    """Add the rows between the end of what is written and `until`; returns how many. Doing it again adds none."""
+    with _connection(path) as connection, _transaction(connection):
+        history = _read(connection, table)
+        if history is None:
+            raise InputError(f"{path} holds no {table.name} of the demo yet: write its history first")
+        if until <= history.written_until:
+            return 0
+        added = connection.executemany(table.insert, rows_between(history.written_until, until)).rowcount
+        connection.execute(
+            "UPDATE demo_history SET written_until = ? WHERE table_name = ?", (instant_text(until), table.name)
+        )
+    return max(added, 0)
+
+
+def instant_text(at: datetime) -> str:
+    """An instant as the tables hold it: UTC, whole seconds, of one width, so that texts sort as times do."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _read(connection: sqlite3.Connection, table: Table) -> History | None:
+    known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'demo_history'").fetchone()
+    if known is None:
+        return None
+    row = connection.execute(
+        "SELECT seed, start, planned_until, written_until FROM demo_history WHERE table_name = ?", (table.name,)
+    ).fetchone()
+    if row is None:
+        return None
+    seed, start, planned_until, written_until = row
+    return History(
+        seed=seed,
+        start=datetime.fromisoformat(start),
+        planned_until=datetime.fromisoformat(planned_until),
+        written_until=datetime.fromisoformat(written_until),
+    )
+
+
+@contextmanager
+def _connection(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            yield connection
+    except sqlite3.Error as error:
+        raise SourceUnavailable(f"the demo's database {path} can't be used: {error}") from error
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

@@ -1,0 +1,97 @@
+"""Features by time: how near each feature came to its alert threshold, worst first.
+
+A cell's class says the share of the threshold in five steps, `unmeasured` is hatched, and a firing alert is a bar at
+the foot of the cell, so nothing rests on colour alone. Calm neighbours are drawn as one, hot cells are links.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from markupsafe import Markup
+
+from drift_monitor.web.charts.scales import TimeScale
+from drift_monitor.web.charts.svg import CHARACTER_WIDTH, chart, element, line, rect, shortened, text
+
+WIDTH = 960.0
+_ROW, _TOP, _BOTTOM, _RIGHT = 22.0, 34.0, 26.0, 8.0
+_LABEL = 22  # characters of a feature's name
+STEPS = (0.25, 0.5, 1.0, 2.0)  # shares of the threshold at which a darker step begins
+_STEP_NAMES = ("under ¼", "¼ to ½", "½ to 1", "1 to 2", "over 2 × threshold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One feature in one stretch of time. `level`: share of the threshold, None: not measured."""
+
+    start: datetime
+    end: datetime
+    level: float | None
+    is_firing: bool
+    note: str
+    href: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One feature."""
+
+    name: str
+    href: str
+    cells: Sequence[Cell]
+
+
+def heatmap(rows: Sequence[Row], *, start: datetime, end: datetime, title: str) -> Markup:
+    """The chart as SVG; cells outside [start, end] are drawn at its edges."""
+    left = 16 + CHARACTER_WIDTH * 1.25 * min(_LABEL, max((len(row.name) for row in rows), default=0))
+    height = _TOP + _ROW * len(rows) + _BOTTOM
+    times = TimeScale(start, end, left, WIDTH - _RIGHT)
+    parts = [*_legend(left), *_ticks(times, height)]
+    for position, row in enumerate(rows):
+        parts.extend(_row(row, times, _TOP + position * _ROW, left))
+    return chart(WIDTH, height, title, parts)
+
+
+def step(level: float | None) -> str:
+    """The class of a level."""
+    if level is None:
+        return "unmeasured"
+    return f"step{sum(level >= bound for bound in STEPS)}"
+
+
+def _row(row: Row, times: TimeScale, y: float, left: float) -> Iterator[Markup]:
+    label = text(left - 8, y + 15, shortened(row.name, _LABEL), "name", anchor="end")
+    yield element("a", element("title", row.name), label, href=row.href)
+    for (style, is_firing), group in groupby(row.cells, key=lambda cell: (step(cell.level), cell.is_firing)):
+        cells = list(group)
+        is_calm = style in ("step0", "step1", "unmeasured") and not is_firing
+        for run in [cells] if is_calm else [[cell] for cell in cells]:
+            yield from _cells(run, style, times, y)
+
+
+def _cells(run: Sequence[Cell], style: str, times: TimeScale, y: float) -> Iterator[Markup]:
+    x, right = times(run[0].start), times(run[-1].end)
+    boxes = [rect(x, y + 1, right - x, _ROW - 2, f"cell {style}")]
+    if run[0].is_firing:
+        boxes.append(rect(x, y + _ROW - 5, right - x, 4, "firing"))
+    if len(run) > 1 or style in ("step0", "step1"):
+        yield from boxes
+        return
+    yield element("a", element("title", run[0].note), *boxes, href=run[0].href, tabindex=-1)
+
+
+def _ticks(times: TimeScale, height: float) -> Iterator[Markup]:
+    for at, label in times.ticks():
+        yield line(times(at), _TOP - 2, times(at), height - _BOTTOM + 4, "grid")
+        yield text(times(at), height - _BOTTOM + 18, label, "tick", anchor="middle")
+
+
+def _legend(left: float) -> Iterator[Markup]:
+    x = left
+    entries = [(f"step{number}", name) for number, name in enumerate(_STEP_NAMES)]
+    for style, name in (*entries, ("unmeasured", "not measured"), ("firing", "alert fires")):
+        is_bar = style == "firing"
+        yield rect(x, 13 if is_bar else 6, 16, 4 if is_bar else 11, style if is_bar else f"cell {style}")
+        yield text(x + 21, 15, name, "legend")
+        x += 21 + CHARACTER_WIDTH * len(name) + 14

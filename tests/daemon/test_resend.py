@@ -1,0 +1,33 @@
+"""The daemon tells Alertmanagers again and again, from its first tick on."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from drift_monitor.clock import SystemClock
+from drift_monitor.daemon.daemon import Daemon
+from drift_monitor.daemon.settings import DaemonSettings
+from tests.alertmanager import wait_for
+from tests.monitoring.workbench import Workbench, even, high
+from tests.notify.receivers import receiver
+
+
+def test_what_fires_is_told_at_once_after_a_start_and_again_at_every_tick(tmp_path: Path) -> None:
+    with receiver() as replica:
+        receivers = [{"name": "am", "alertmanager": {"urls": [f"http://127.0.0.1:{replica.port}"]}}]
+        workbench = Workbench(tmp_path, f"sqlite:///{tmp_path / 'drift.db'}", receivers)
+        workbench.people.train(even(400))
+        workbench.people.arrive(1, high(200))
+        with workbench.open() as bench:
+            bench.evaluate(2)
+        with workbench.open() as bench:
+            services = replace(bench.services, clock=SystemClock())
+            daemon = Daemon(services, lambda old: old, DaemonSettings(resend=timedelta(seconds=0.2)))
+            daemon.start()
+            try:
+                wait_for(lambda: len(replica.received) >= 3, seconds=8)
+            finally:
+                daemon.stop()
+    starts = {alert["startsAt"] for one in replica.received for alert in json.loads(one.body)}
+    assert starts == {"2024-03-04T02:00:00Z"}

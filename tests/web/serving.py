@@ -1,0 +1,73 @@
+"""A server on a real socket, over callables a test sets."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from drift_monitor.config.web import WebConfig
+from drift_monitor.telemetry.metrics import Telemetry
+from drift_monitor.web.application import build_server
+from drift_monitor.web.server import WebServer
+from drift_monitor.web.surface import Surface
+from tests.web.snapshots import NOON, a_snapshot
+
+
+class StoppedClock:
+    """Always noon."""
+
+    def now(self) -> datetime:
+        return NOON
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+@dataclass
+class Service:
+    """What the callables answer, and where the server listens."""
+
+    telemetry: Telemetry = field(default_factory=lambda: Telemetry(process_metrics=False))
+    port: int = 0
+    server: WebServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def raw(self, request: bytes) -> bytes:
+        """Send bytes, read until the server closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(request)
+            answer = b""
+            # A server that refuses before reading everything may reset.
+            with suppress(ConnectionResetError):
+                while chunk := connection.recv(65536):
+                    answer += chunk
+            return answer
+
+
+@contextmanager
+def serving(
+    web_config: WebConfig | None = None, *, external_urls: tuple[str, ...] = (), limits: Any = None, **surface: Any
+) -> Iterator[Service]:
+    service = Service()
+    values: dict[str, Any] = {
+        "telemetry": service.telemetry,
+        "clock": StoppedClock(),
+        "healthy": lambda: True,
+        "ready": lambda: True,
+        "snapshot": a_snapshot,
+        **surface,
+    }
+    server = build_server(
+        Surface(**values), web_config or WebConfig(), address="127.0.0.1:0", external_urls=external_urls, limits=limits
+    )
+    service.server = server
+    service.port = server.start()
+    try:
+        yield service
+    finally:
+        assert server.stop(5), "the server thread did not end"
