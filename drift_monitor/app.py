@@ -1,0 +1,335 @@
+"""Composition root: a checked configuration becomes one wired process.
+
+Everything that has to be closed is closed by the `with` block. Tests compose the same program with another clock or
+with an observer that stops it at a named step; nothing in the product asks which it is.
+
+A running service starts its HTTP listener first, then the store, then the daemon: a store that is still down shows as
+not ready, not as a crash loop. SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads.
+"""
+
+import logging
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+from types import FrameType
+from urllib.parse import urlsplit
+
+from drift_monitor import __version__
+from drift_monitor.clock import Clock, SystemClock
+from drift_monitor.config.loading import load
+from drift_monitor.config.model import Config, SourceConfig
+from drift_monitor.config.web import WebConfig
+from drift_monitor.daemon.daemon import Daemon
+from drift_monitor.daemon.settings import DaemonSettings
+from drift_monitor.errors import DriftMonitorError, InputError, StoreUnavailable
+from drift_monitor.monitoring.registration import register_monitors
+from drift_monitor.monitoring.services import Services
+from drift_monitor.notify.making import make_sender
+from drift_monitor.notify.sender import Sender
+from drift_monitor.sources.source import Source
+from drift_monitor.store import migrate
+from drift_monitor.store.connection import Store
+from drift_monitor.telemetry.logs import ERROR, INFO, WARN, learn_secrets, log
+from drift_monitor.telemetry.metrics import Telemetry
+from drift_monitor.telemetry.steps import StepObserver, log_step
+from drift_monitor.web.access import bind_problem
+from drift_monitor.web.application import build_server
+from drift_monitor.web.exposition import DEFAULT_MAX_SERIES
+from drift_monitor.web.history import read_snapshot
+from drift_monitor.web.pages import page_routes
+from drift_monitor.web.server import WebServer, try_address
+from drift_monitor.web.snapshot import Snapshot
+from drift_monitor.web.surface import Surface
+
+_logger = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0  # between looks at the listener, whatever the signals say
+STORE_RETRY_SECONDS = 2.0  # between tries while the store is not there yet
+
+
+@contextmanager
+def open_services(
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    observe_step: StepObserver = log_step,
+    external_url: str = "",
+    migrate_store: bool = False,
+    telemetry: Telemetry | None = None,
+) -> Iterator[Services]:
+    """Store (migrated where that is allowed), sources and senders of a configuration, open until the block ends."""
+    clock = clock or SystemClock()
+    with ExitStack() as stack:
+        store = Store(config.store.url.get_secret_value(), clock)
+        stack.callback(store.close)
+        prepare_store(store, migrate_store=migrate_store)
+        services = Services(
+            config=config,
+            store=store,
+            sources=open_sources(config, clock, stack),
+            senders=make_senders(config),
+            clock=clock,
+            telemetry=telemetry or Telemetry(version=__version__),
+            owner=str(uuid.uuid4()),
+            external_url=external_url,
+            observe_step=observe_step,
+        )
+        declare(services)
+        yield services
+
+
+def prepare_store(store: Store, *, migrate_store: bool) -> None:
+    """A SQLite store is created and migrated at once; a PostgreSQL one only where `migrate_store` says so."""
+    store.check_file()
+    if migrate_store or store.dialect == "sqlite":
+        migrate.upgrade(store)
+    else:
+        migrate.check(store)
+
+
+def open_sources(config: Config, clock: Clock, stack: ExitStack) -> Mapping[str, Source]:
+    """One engine a source; nothing is connected yet."""
+    sources = {one.name: make_source(one, clock) for one in config.sources}
+    for source in sources.values():
+        stack.callback(source.close)
+    return sources
+
+
+def make_source(source: SourceConfig, clock: Clock) -> Source:
+    """A source as configured."""
+    return Source(
+        source.name,
+        source.url.get_secret_value(),
+        max_connections=source.max_connections,
+        statement_timeout=source.statement_timeout,
+        clock=clock,
+    )
+
+
+def make_senders(config: Config) -> Mapping[str, Sender]:
+    """One sender a receiver."""
+    return {one.name: make_sender(one) for one in config.receivers}
+
+
+def declare(services: Services, *, whole: bool = False) -> None:
+    """Make the series of this configuration at 0, and tell the store its monitors."""
+    config = services.config
+    learn_secrets(secrets_of(config))
+    services.telemetry.declare(
+        monitors=[one.name for one in config.monitors],
+        receivers=[(one.name, one.integration) for one in config.receivers],
+        sources=[one.name for one in config.sources],
+    )
+    register_monitors(services, whole=whole)
+
+
+def secrets_of(config: Config) -> set[str]:
+    """What must not show in a log line: passwords in URLs, addresses of webhooks, and the keys that sign."""
+    urls = [config.store.url, *(source.url for source in config.sources)]
+    secrets = {urlsplit(url.get_secret_value()).password or "" for url in urls}
+    secrets |= {one.get_secret_value() for receiver in config.receivers for one in receiver.kind.secrets()}
+    return secrets - {""}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """What `run` is told on the command line. `external_url` is where users reach the pages."""
+
+    listen_address: str = "127.0.0.1:8765"
+    web_config: WebConfig = field(default_factory=WebConfig)
+    external_url: str = ""
+    enable_lifecycle: bool = False
+    allow_unauthenticated: bool = False
+    max_series: int = DEFAULT_MAX_SERIES
+    migrate_store: bool = False
+    settings: DaemonSettings = field(default_factory=DaemonSettings)
+    observe_step: StepObserver = log_step
+    chore: Callable[[], None] | None = None
+
+
+def check_listen_address(options: ServeOptions) -> None:
+    """Raise InputError where the address can't be listened on, before anything is done that would be in vain."""
+    problem = bind_problem(options.listen_address, options.web_config, options.allow_unauthenticated)
+    if problem is not None:
+        raise InputError(problem)
+    try:
+        try_address(options.listen_address)
+    except OSError as error:
+        raise _not_listening(options, error) from error
+
+
+def _not_listening(options: ServeOptions, error: OSError) -> InputError:
+    return InputError(
+        f"can't listen on {options.listen_address}: {error.strerror or error}; "
+        "choose another address with --web.listen-address"
+    )
+
+
+class Service:
+    """One running service: listener, daemon, and the signals that reload and end them."""
+
+    def __init__(self, config: Config, options: ServeOptions, clock: Clock | None = None) -> None:
+        problem = bind_problem(options.listen_address, options.web_config, options.allow_unauthenticated)
+        if problem is not None:
+            raise InputError(problem)
+        self._config = config
+        self._options = options
+        self._clock = clock or SystemClock()
+        self._telemetry = Telemetry(version=__version__)
+        self._daemon: Daemon | None = None
+        # Written by signal handlers, which must not take a lock that the thread they interrupt may hold: plain values,
+        # and a queue that a handler may put into at any time.
+        self._ending = False
+        self._reload_asked = False
+        self._wakeups: SimpleQueue[None] = SimpleQueue()
+
+    def run(self, on_listening: Callable[[int], None] = lambda port: None) -> int:
+        """Serve until a signal ends it; the process's exit code."""
+        with ExitStack() as stack:
+            server = self._listen(stack, on_listening)
+            stack.enter_context(self._signals())
+            services = self._open_store(stack)
+            if services is None:
+                return 0
+            daemon = self._daemon = Daemon(services, self._rebuild, self._options.settings, self._options.chore)
+            daemon.start()
+            self._wait(daemon, server)
+            is_finished = daemon.stop()
+        if not is_finished:
+            log(_logger, WARN, "left_behind", "Work that does not end is left behind; the process ends without it.")
+            os._exit(0)  # the interpreter would wait for its threads, however long they take
+        return 0
+
+    def end(self) -> None:
+        """Drain and end, as SIGTERM does."""
+        self._ending = True
+        self._wakeups.put(None)
+
+    def reload(self) -> None:
+        """Load the configuration anew, as SIGHUP does; raises DriftMonitorError if it is refused."""
+        if self._daemon is None:
+            raise StoreUnavailable("the service is still starting: its store does not answer yet; try again later")
+        self._daemon.reload()
+
+    def _listen(self, stack: ExitStack, on_listening: Callable[[int], None]) -> WebServer:
+        options = self._options
+        server = build_server(
+            Surface(
+                telemetry=self._telemetry,
+                clock=self._clock,
+                healthy=lambda: self._daemon is None or self._daemon.is_healthy(),
+                ready=lambda: self._daemon is not None and self._daemon.is_ready(),
+                snapshot=self._snapshot,
+                reload=self.reload if options.enable_lifecycle else None,
+                max_series=options.max_series,
+                routes=tuple(page_routes(self._services, self._clock)),
+            ),
+            options.web_config,
+            address=options.listen_address,
+            external_urls=(options.external_url,) if options.external_url else (),
+        )
+        try:
+            port = server.start()
+        except OSError as error:
+            raise _not_listening(options, error) from error
+        stack.callback(server.stop)
+        log(_logger, INFO, "listening", "The HTTP listener has started.", address=options.listen_address, port=port)
+        on_listening(port)
+        return server
+
+    def _open_store(self, stack: ExitStack) -> Services | None:
+        """The services, once the store answers; None where the service was ended before."""
+        while not self._ending:
+            try:
+                return self._open_services(stack)
+            except StoreUnavailable as error:
+                self._telemetry.store_up(up=False)
+                log(_logger, WARN, "store_unavailable", f"Waiting for the store: {error}")
+                self._sleep(STORE_RETRY_SECONDS)
+        return None
+
+    def _open_services(self, stack: ExitStack) -> Services:
+        with ExitStack() as trial:
+            services = trial.enter_context(
+                open_services(
+                    self._config,
+                    clock=self._clock,
+                    observe_step=self._options.observe_step,
+                    external_url=self._options.external_url,
+                    migrate_store=self._options.migrate_store,
+                    telemetry=self._telemetry,
+                )
+            )
+            trial.enter_context(services.store.lock())
+            declare(services, whole=True)
+            stack.push(trial.pop_all())
+            return services
+
+    def _rebuild(self, old: Services) -> Services:
+        """The services of the configuration file as it is now; store and listener stay."""
+        if self._config.path is None:
+            raise InputError("this service was not started from a file, so there is nothing to load anew")
+        config = load(self._config.path)
+        if config.store.url != old.config.store.url:
+            raise InputError("the store's url has changed: that needs a restart, a reload keeps the store")
+        sources = {one.name: make_source(one, self._clock) for one in config.sources}
+        new = replace(old, config=config, sources=sources, senders=make_senders(config))
+        declare(new, whole=True)
+        return new
+
+    def _services(self) -> Services:
+        if self._daemon is None:
+            raise StoreUnavailable("the service is still starting: its store does not answer yet")
+        return self._daemon.services
+
+    def _snapshot(self) -> Snapshot:
+        return read_snapshot(self._services())
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, self._end_signal) for one in (signal.SIGTERM, signal.SIGINT)}
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._reload_signal)
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def _end_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._ending:
+            os._exit(1)  # the second signal: now, the store is left as after a crash
+        if self._daemon is not None:
+            self._daemon.begin_drain()
+        self.end()
+
+    def _reload_signal(self, number: int, frame: FrameType | None) -> None:
+        self._reload_asked = True
+        self._wakeups.put(None)
+
+    def _sleep(self, seconds: float) -> None:
+        """Until that time has passed, or until something is asked for."""
+        with suppress(Empty):
+            self._wakeups.get(timeout=seconds)
+
+    def _wait(self, daemon: Daemon, server: WebServer) -> None:
+        while not self._ending:
+            self._sleep(LOOK_SECONDS)
+            if self._reload_asked:
+                self._reload_asked = False
+                self._reload_quietly(daemon)
+            if not server.is_alive and not self._ending:
+                log(_logger, ERROR, "listener_dead", "The HTTP listener has died; the process ends.")
+                os._exit(1)
+
+    def _reload_quietly(self, daemon: Daemon) -> None:
+        try:
+            daemon.reload()
+        except DriftMonitorError as error:
+            log(_logger, WARN, "reload_refused", "SIGHUP changed nothing.", problems=str(error).count("\n") + 1)

@@ -1,0 +1,163 @@
+"""`drift-monitor evaluate`: one evaluation now, for a pipeline or a person."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import click
+from rich.console import RenderableType
+from rich.text import Text
+
+from drift_monitor.app import open_services
+from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
+from drift_monitor.cli.printing import count, emit_json, emit_shown, number, plain, table, tell
+from drift_monitor.config.loading import load
+from drift_monitor.config.model import Config, MonitorConfig
+from drift_monitor.core.alerting import Severity
+from drift_monitor.core.status import MeasurementStatus
+from drift_monitor.monitoring.documents import Alarm, Evaluation, evaluation_document
+from drift_monitor.monitoring.on_demand import Evaluated, deliver_once, evaluate_now, requested_window
+from drift_monitor.monitoring.services import Services
+from drift_monitor.store.measurements import Measurement
+from drift_monitor.store.runs import RunState
+
+QUIET, DRIFT, NOT_EVALUATED = 0, 1, 3
+_STYLES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
+_COLUMNS = (
+    *("feature", "status", "live rows", "reference rows", "KL live‖ref", "KL ref‖live", "noise floor"),
+    *("PSI", "PSI 95 %", "direction", "alerts"),
+)
+
+
+@click.command(
+    epilog=f"{TIMES} Exit codes: 0 nothing fires at or above --fail-on, 1 something does (also where another monitor "
+    "could not be evaluated), 2 usage or configuration, 3 could not be evaluated."
+)
+@config_flag
+@click.option("--monitor", "monitors", multiple=True, metavar="NAME", help="Only this monitor; can be repeated.")
+@time_flag("--at", "The window that ends then; by default the last one that is settled.")
+@click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--fail-on",
+    type=click.Choice([Severity.WARNING.value, Severity.CRITICAL.value]),
+    default=Severity.WARNING.value,
+    show_default=True,
+    help="From which severity on the exit code is 1.",
+)
+@quiet_log_flags
+@click.pass_context
+def evaluate(
+    context: click.Context, config_file: Path, monitors: Sequence[str], at: datetime | None, shape: str, fail_on: str
+) -> None:
+    """Evaluate one window now, and say by the exit code whether there is drift.
+
+    Alerts take effect as in the daemon, and their messages are tried once. A window at or before the last evaluated one
+    shows what would fire, and changes no alert; one that was evaluated already is shown as it is stored.
+    """
+    config = load(config_file)
+    chosen = _chosen(config, monitors)
+    with open_services(config) as services:
+        evaluated = _evaluate_all(services, chosen, at)
+        if not deliver_once(services, [monitor.name for monitor in chosen]):
+            tell("some messages were not accepted within 10 s; they stay in the outbox")
+    if shape == "json":
+        emit_json({"evaluations": [evaluation_document(one.evaluation) for one in evaluated]})
+    else:
+        emit_shown(*(line for one in evaluated for line in _shown(one)))
+    for one in evaluated:
+        for problem in _problems(one):
+            tell(f"monitor {one.monitor.name!r}: {problem}")
+    context.exit(exit_code(evaluated, Severity(fail_on)))
+
+
+def exit_code(evaluated: Sequence[Evaluated], fail_on: Severity) -> int:
+    """Drift that was found counts, whatever else failed."""
+    if any(_fires(alarm, fail_on) for one in evaluated for alarm in one.evaluation.active):
+        return DRIFT
+    return NOT_EVALUATED if any(_is_blind(one) for one in evaluated) else QUIET
+
+
+def _chosen(config: Config, names: Sequence[str]) -> Sequence[MonitorConfig]:
+    return [config.monitor(name) for name in dict.fromkeys(names)] if names else config.monitors
+
+
+def _evaluate_all(services: Services, monitors: Sequence[MonitorConfig], at: datetime | None) -> list[Evaluated]:
+    for monitor in monitors:
+        requested_window(services, monitor, at)  # a time that suits one monitor only is refused before any is evaluated
+    return [evaluate_now(services, monitor, at) for monitor in monitors]
+
+
+def _fires(alarm: Alarm, fail_on: Severity) -> bool:
+    return alarm.is_firing and alarm.rule.severity.rank >= fail_on.rank
+
+
+def _is_blind(one: Evaluated) -> bool:
+    measured = one.evaluation.measurements
+    failed = [measurement for measurement in measured if measurement.status is MeasurementStatus.FAILED]
+    return one.evaluation.run.state is not RunState.DONE or (bool(failed) and len(failed) == len(measured))
+
+
+def _problems(one: Evaluated) -> Iterator[str]:
+    if one.problem is not None:
+        yield f"could not be evaluated: {one.problem}"
+    for measurement in one.evaluation.measurements:
+        if measurement.error is not None:
+            yield f"feature {measurement.feature!r} could not be measured: {measurement.error}"
+    measured = one.evaluation.measurements
+    few = [one for one in measured if one.status in (MeasurementStatus.NO_DATA, MeasurementStatus.INSUFFICIENT_DATA)]
+    if few:
+        yield f"{len(few)} of {len(measured)} features have too few rows to be compared"
+
+
+def _shown(one: Evaluated) -> Iterator[RenderableType]:
+    evaluation, run = one.evaluation, one.evaluation.run
+    stored = ", evaluated before" if one.was_stored else ""
+    heading = Text.assemble(
+        (plain(run.key.monitor).plain, "bold"),
+        f"  {run.window_start:%Y-%m-%d %H:%M} to {run.key.window_end:%Y-%m-%d %H:%M} UTC, {run.state.value}{stored}",
+    )
+    yield heading
+    if evaluation.measurements:
+        yield _measurements(evaluation)
+    for alarm in evaluation.active:
+        yield _alarm(alarm)
+    yield Text("")
+
+
+def _measurements(evaluation: Evaluation) -> RenderableType:
+    shown = table(_COLUMNS, numbers=_COLUMNS[2:9])
+    for one in evaluation.measurements:
+        alarms = [alarm for alarm in evaluation.active if alarm.record.key.feature == one.feature]
+        shown.add_row(
+            plain(one.feature),
+            one.status.value,
+            count(one.live_rows),
+            count(one.reference_rows),
+            number(one.kl_live_reference),
+            number(one.kl_reference_live),
+            number(one.noise_floor),
+            number(one.psi),
+            _interval(one),
+            one.direction.value if one.direction else "–",
+            Text(", ").join(_label(alarm) for alarm in alarms),
+        )
+    return shown
+
+
+def _interval(one: Measurement) -> str:
+    return "–" if one.psi_low is None else f"{number(one.psi_low)} to {number(one.psi_high)}"
+
+
+def _label(alarm: Alarm) -> Text:
+    state = "" if alarm.is_firing else " (pending)"
+    return plain(f"{alarm.rule.id}{state}", style=_STYLES[alarm.rule.severity] if alarm.is_firing else "dim")
+
+
+def _alarm(alarm: Alarm) -> Text:
+    record, rule = alarm.record, alarm.rule
+    value, since = record.alert.value, record.alert.since
+    whose = f"{record.key.feature}: " if record.key.feature else ""
+    said = "" if value is None else f" {value:.4g}"
+    began = "" if since is None else f" since {since:%Y-%m-%d %H:%M}"
+    line = f"  {record.alert.phase.value} {rule.severity.value}: {whose}{rule.metric.value}{said}"
+    return plain(f"{line}, threshold {rule.threshold:g}{began}", style=_STYLES[rule.severity])

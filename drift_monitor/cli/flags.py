@@ -1,0 +1,124 @@
+"""Flags that commands share: the configuration, monitors, times, units, the log."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+from zoneinfo import ZoneInfo
+
+import click
+
+from drift_monitor.clock import SystemClock
+from drift_monitor.config.durations import parse_duration
+from drift_monitor.config.timing import parse_instant
+from drift_monitor.errors import InputError
+from drift_monitor.telemetry.logs import LEVELS, LogFormat, configure
+
+TIMES = "Times are written 2026-11-20T12:00:00Z, 2026-11-20, now, or back from now -7d, -1h30m; UTC unless said."
+DEMO_LOG_FILE = "drift.log"  # in the directory of the demo
+_YEARS = range(1970, 2200)  # beyond them arithmetic with windows may run out of dates
+
+
+def _instant(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return read_instant(text, SystemClock().now())
+    except InputError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
+def read_instant(text: str, now: datetime) -> datetime:
+    """The moment a text means, in UTC: RFC 3339, a date, `now`, or `-7d`; raises InputError."""
+    moment = now if text == "now" else _back(text, now) if text.startswith("-") else _written(text)
+    if moment.year not in _YEARS:
+        raise InputError(f"{text!r} is out of range: expected a year from {_YEARS[0]} to {_YEARS[-1]}")
+    return moment
+
+
+def _back(text: str, now: datetime) -> datetime:
+    try:
+        return now - parse_duration(text[1:])
+    except (InputError, OverflowError):
+        raise InputError(f"{text!r} is no time back from now such as -7d or -1h30m") from None
+
+
+def _written(text: str) -> datetime:
+    try:
+        return parse_instant(text, ZoneInfo("UTC"))
+    except InputError:
+        expected = "2026-11-20T12:00:00Z, 2026-11-20, now or -7d"
+        raise InputError(f"{text!r} is no time; write it as one of {expected}") from None
+
+
+config_flag = click.option(
+    "--config.file",
+    "config_file",
+    required=True,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The configuration.",
+)
+monitor_flag = click.option("--monitor", required=True, metavar="NAME", help="Which monitor.")
+units_flag = click.option(
+    "--units",
+    type=click.Choice(["nats", "bits"]),
+    default="nats",
+    show_default=True,
+    help="Of KL and JS divergences and the noise floor; 1 nat is 1.443 bits.",
+)
+
+
+def time_flag(name: str, help: str, *, required: bool = False, parameter: str | None = None) -> Callable[..., Any]:
+    """A flag that takes a time."""
+    return click.option(
+        name, parameter or name.strip("-"), callback=_instant, metavar="TIME", required=required, help=help
+    )
+
+
+def log_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the `--log.*` flags; the log goes to stderr before the command starts."""
+    return _with_log(command, "info")
+
+
+def quiet_log_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for commands whose output is read by people: only what went wrong, unless told otherwise."""
+    return _with_log(command, "warn")
+
+
+def demo_log_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for the demo: its log is a file in its `--dir`, the terminal is left to what it tells."""
+    return _with_log(command, "info", lambda given: _log_file(given["directory"]))
+
+
+def decorated(command: Callable[..., Any], flags: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """The command with these flags, in this order in its help."""
+    for flag in reversed(flags):
+        command = flag(command)
+    return command
+
+
+def _log_file(directory: Path) -> TextIO:
+    directory.mkdir(parents=True, exist_ok=True)
+    return (directory / DEMO_LOG_FILE).open("a", encoding="utf-8", buffering=1)
+
+
+def _with_log(
+    command: Callable[..., Any], level: str, stream: Callable[[Mapping[str, Any]], TextIO | None] = lambda given: None
+) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def with_log(*args: Any, log_level: str, log_format: str, **given: Any) -> Any:
+        configure(log_level, LogFormat(log_format), stream=stream(given))
+        return command(*args, **given)
+
+    formats = [one.value for one in LogFormat]
+    return decorated(
+        with_log,
+        (
+            click.option("--log.level", "log_level", type=click.Choice(list(LEVELS)), default=level, show_default=True),
+            click.option(
+                "--log.format", "log_format", type=click.Choice(formats), default=formats[0], show_default=True
+            ),
+        ),
+    )

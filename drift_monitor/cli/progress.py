@@ -1,0 +1,69 @@
+"""How far a long command has come: bars on a terminal, a line now and then elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from drift_monitor.cli.interrupts import interruptible
+from drift_monitor.cli.printing import plain, tell
+from drift_monitor.config.public import instant
+from drift_monitor.monitoring.backfill import Progress as Step
+
+_LINES = 20  # of progress a monitor, where nobody watches a bar
+
+
+class Show(Protocol):
+    """Tells how far a monitor has come."""
+
+    def __call__(self, monitor: str, step: Step) -> None: ...
+
+
+@contextmanager
+def showing_progress() -> Iterator[Show]:
+    """What tells each step on stderr until the block ends. A Ctrl-C ends the work at the next step at the latest."""
+    with interruptible() as check, _shown() as show:
+
+        def show_step(monitor: str, step: Step) -> None:
+            show(monitor, step)
+            check()
+
+        yield show_step
+
+
+@contextmanager
+def _shown() -> Iterator[Show]:
+    if not sys.stderr.isatty():
+        yield _tell_step
+        return
+    console = Console(stderr=True, markup=False, highlight=False)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[window]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield _Bars(progress)
+
+
+class _Bars:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, monitor: str, step: Step) -> None:
+        if monitor not in self._tasks:
+            self._tasks[monitor] = self._progress.add_task(plain(monitor).plain, window="")
+        window = f"{step.window_end:%Y-%m-%d %H:%M}"
+        self._progress.update(self._tasks[monitor], completed=step.done, total=step.total, window=window)
+
+
+def _tell_step(monitor: str, step: Step) -> None:
+    every = max(1, step.total // _LINES)
+    if step.done % every == 0 or step.done == step.total:
+        tell(f"{monitor}: {step.done:,} of {step.total:,} windows, up to {instant(step.window_end)}")

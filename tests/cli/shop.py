@@ -1,0 +1,145 @@
+"""A shop in a SQLite file for the tests of the command line: orders, a table to compare them with, a configuration."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from click.testing import CliRunner, Result
+
+from drift_monitor.cli.main import main
+
+HOUR = timedelta(hours=1)
+EDGES = (0, 10, 20, 40, 80)
+COUNTRIES = ("DE", "FR", "ES")
+
+CONFIG = """
+store:
+  url: sqlite:///{folder}/drift.db
+sources:
+  - name: shop
+    url: sqlite:///{folder}/shop.db
+monitors:
+  - name: orders
+    source: shop
+    table: orders
+    time_column: created_at
+    every: 1h
+    window: 4h
+    settle: 1m
+    min_rows: 20
+    reference: {{table: training}}
+    features:
+      - {{name: amount, bins: {{edges: [0, 10, 20, 40, 80]}}}}
+      - {{name: country, kind: categorical, bins: {{top: 3}}}}
+    rules:
+      - {{metric: psi, above: 0.1, severity: warning}}
+      - {{metric: kl_live_reference, above: 5, severity: critical}}
+receivers:
+  - name: terminal
+    log: {{}}
+"""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A folder with `shop.db`, `drift.yaml` and, once something has run, `drift.db`. `end`: after the last order."""
+
+    folder: Path
+    end: datetime
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "drift.yaml"
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "shop.db"
+
+    def run(self, command: str, *arguments: str) -> Result:
+        """The program with these arguments and this configuration."""
+        return CliRunner().invoke(main, [command, f"--config.file={self.config}", *arguments])
+
+    def evaluate(self, *arguments: str) -> dict[str, Any]:
+        """What `evaluate --format json` prints about its one monitor."""
+        return dict(document_of(self.run("evaluate", "--format=json", *arguments))["evaluations"][0])
+
+    def change_config(self, old: str, new: str) -> None:
+        text = self.config.read_text(encoding="utf-8")
+        assert old in text
+        self.config.write_text(text.replace(old, new), encoding="utf-8")
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Rows of the store, read past the program."""
+        return select(self.folder / "drift.db", sql, *values)
+
+    def orders(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Rows of the shop."""
+        return select(self.database, sql, *values)
+
+    def hide(self) -> None:
+        """The source is gone."""
+        self.database.rename(self.folder / "hidden.db")
+
+    def show(self) -> None:
+        (self.folder / "hidden.db").rename(self.database)
+
+
+def select(file: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return list(connection.execute(sql, values))
+
+
+def open_shop(folder: Path, *, drifted_hours: int = 6, hours: int = 30) -> Shop:
+    """Orders of so many hours up to an hour ago; in the last ones prices have risen and nobody orders from ES."""
+    random = np.random.default_rng(11)
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
+    training = [row[1:] for row in _orders(random, end - 1000 * HOUR, 20, drifted=False)]
+    orders = _orders(random, end - hours * HOUR, hours - drifted_hours, drifted=False)
+    orders += _orders(random, end - drifted_hours * HOUR, drifted_hours, drifted=True)
+    with closing(sqlite3.connect(folder / "shop.db")) as connection:
+        connection.execute("CREATE TABLE orders (created_at TIMESTAMP NOT NULL, amount INTEGER, country TEXT)")
+        connection.execute("CREATE INDEX orders_created_at ON orders (created_at)")
+        connection.execute("CREATE TABLE training (amount INTEGER, country TEXT)")
+        connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", orders)
+        connection.executemany("INSERT INTO training VALUES (?, ?)", training)
+        connection.commit()
+    (folder / "drift.yaml").write_text(CONFIG.format(folder=folder), encoding="utf-8")
+    return Shop(folder, end)
+
+
+def _orders(random: np.random.Generator, start: datetime, hours: int, *, drifted: bool) -> list[tuple[Any, ...]]:
+    shares = (0.7, 0.3, 0.0) if drifted else (0.5, 0.3, 0.2)
+    return [
+        (
+            (start + hour * HOUR + timedelta(seconds=60 * minute)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            None if random.random() < 0.05 else int(random.gamma(2, 25 if drifted else 8)),
+            str(random.choice(COUNTRIES, p=shares)),
+        )
+        for hour in range(hours)
+        for minute in range(60)
+    ]
+
+
+def refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
+
+
+def document_of(result: Result) -> dict[str, Any]:
+    """The JSON on stdout, and nothing else there."""
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return dict(json.loads(result.stdout, parse_constant=refuse_constant))
+
+
+def counted(values: Sequence[int | None]) -> list[int]:
+    """Counts in the bins below | between the edges | above | invalid | missing, by numpy."""
+    known = np.array([value for value in values if value is not None])
+    inner, _ = np.histogram(known[known < EDGES[-1]], EDGES)
+    above = int((known >= EDGES[-1]).sum())
+    # numpy closes its last bin on the right, so values on the last edge were taken out before.
+    return [int((known < EDGES[0]).sum()), *inner.tolist(), above, 0, len(values) - len(known)]

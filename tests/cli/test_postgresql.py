@@ -1,0 +1,47 @@
+"""The same commands with store and source in PostgreSQL: same numbers, and a schema that only `migrate` makes."""
+
+import sqlite3
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from tests.cli.shop import Shop
+
+
+@pytest.fixture
+def server_shop(shop: Shop, postgresql_url: str) -> Shop:
+    """The shop's tables copied to a server, which holds the store, too."""
+    with (
+        psycopg.connect(postgresql_url.replace("+psycopg", "")) as server,
+        closing(sqlite3.connect(shop.database)) as file,
+    ):
+        server.execute("CREATE TABLE orders (created_at timestamptz, amount integer, country text)")
+        server.execute("CREATE TABLE training (amount integer, country text)")
+        for table, values in (("orders", "%s, %s, %s"), ("training", "%s, %s")):
+            server.cursor().executemany(
+                f"INSERT INTO {table} VALUES ({values})", list(file.execute(f"SELECT * FROM {table}"))
+            )
+    for name in ("drift", "shop"):
+        shop.change_config(f"sqlite:///{shop.folder}/{name}.db", postgresql_url)
+    return shop
+
+
+def test_the_schema_is_made_by_migrate_only(server_shop: Shop) -> None:
+    refused = server_shop.run("evaluate", f"--at={server_shop.end.isoformat()}")
+
+    assert refused.exit_code == 3
+    assert "run `drift-monitor migrate`" in refused.stderr
+    assert server_shop.run("migrate").exit_code == 0
+    assert server_shop.run("evaluate", f"--at={server_shop.end.isoformat()}").exit_code == 1
+
+
+def test_the_numbers_are_those_of_sqlite(shop: Shop, postgresql_url: str, request: pytest.FixtureRequest) -> None:
+    at = f"--at={shop.end.isoformat()}"
+    embedded = shop.evaluate(at)["measurements"]
+    server_shop: Shop = request.getfixturevalue("server_shop")
+    server_shop.run("migrate")
+
+    assert server_shop.evaluate(at)["measurements"] == embedded
+    assert server_shop.run("explain", "--monitor=orders").exit_code == 0
+    assert '"psi"' in server_shop.run("history", "--monitor=orders", "--format=json").stdout

@@ -1,0 +1,81 @@
+"""The clock of a running daemon is set back an hour, and forward again.
+
+APScheduler by itself sleeps until its wall-clock time comes again, and stays asleep when the clock is put right.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.processes.clock.daemon import DRIVER, PROGRAM, ClockedDaemon, NeverHappened
+from tests.processes.clock.hourly import MONITOR, due, hourly_daemon, numbered
+from tests.processes.clock.shim import ShiftedClock
+from tests.processes.clock.shop import HOUR, never
+
+pytestmark = pytest.mark.processes
+
+IMPATIENT = timedelta(seconds=4)  # forty ticks
+
+
+@pytest.fixture
+def running(tmp_path: Path, clock: ShiftedClock) -> Iterator[Callable[..., ClockedDaemon]]:
+    daemons: list[ClockedDaemon] = []
+
+    def start(mistake: str = "", command: Sequence[str] = DRIVER) -> ClockedDaemon:
+        features = {"steady": never}
+        daemon = hourly_daemon(tmp_path / "shop", clock, features, hours=8, mistake=mistake, command=command)
+        daemons.append(daemon)
+        clock.set(due(3))
+        daemon.start()
+        daemon.advance_to(due(4))
+        return daemon
+
+    yield start
+    for daemon in daemons:
+        daemon.kill()
+
+
+@pytest.mark.parametrize("command", [DRIVER, PROGRAM], ids=["driver", "drift-monitor run"])
+def test_a_clock_set_back_and_forward_stops_no_tick_and_repeats_no_window(
+    running: Callable[..., ClockedDaemon], clock: ShiftedClock, command: Sequence[str]
+) -> None:
+    daemon = running(command=command)
+    clock.move(-HOUR)
+    daemon.wait_until_idle()
+    assert numbered(daemon.evaluations(MONITOR)) == {3: "done", 4: "done"}
+    clock.move(HOUR)
+    daemon.wait_until_idle()
+    assert numbered(daemon.evaluations(MONITOR)) == {3: "done", 4: "done"}
+    daemon.advance_to(due(5))
+    evaluations = daemon.evaluations(MONITOR)
+    assert numbered(evaluations) == {3: "done", 4: "done", 5: "done"}
+    assert {(one.attempts, one.revision) for one in evaluations} == {(1, 0)}
+    steps = [float(event["seconds"]) for event in daemon.events("clock_step")]
+    assert [round(step / HOUR.total_seconds()) for step in steps] == [1, -1, 1, 1]
+
+
+def test_windows_come_in_time_while_the_clock_is_back(
+    running: Callable[[], ClockedDaemon], clock: ShiftedClock
+) -> None:
+    daemon = running()
+    clock.move(-3 * HOUR)
+    daemon.wait_until_idle()
+    for number in (2, 3, 4):
+        daemon.advance_to(due(number))
+        assert numbered(daemon.evaluations(MONITOR)) == {3: "done", 4: "done"}
+    daemon.advance_to(due(5))
+    assert numbered(daemon.evaluations(MONITOR)) == {3: "done", 4: "done", 5: "done"}
+
+
+def test_a_ticker_that_is_not_armed_anew_is_noticed(
+    running: Callable[[str], ClockedDaemon], clock: ShiftedClock
+) -> None:
+    daemon = running("ticker_alone")
+    clock.move(-HOUR)
+    with pytest.raises(NeverHappened):
+        daemon.wait_for_turns(IMPATIENT)
+    clock.move(HOUR)
+    with pytest.raises(NeverHappened):
+        daemon.wait_for_turns(IMPATIENT)
