@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Self
 from sqlalchemy import Connection, Row, delete, or_, select, tuple_, update
 
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Observation, Verdict
+from drift_monitor.store.connection import now
 from drift_monitor.store.identities import episode_id
 from drift_monitor.store.runs import done_before
 from drift_monitor.store.schema import alert, episode
@@ -91,6 +92,7 @@ class Episode:
     opened_revision: int
     peak_value: float | None = None
     closed_window: datetime | None = None
+    closed_at: datetime | None = None
     close_reason: str | None = None
 
     @property
@@ -177,7 +179,7 @@ def close_episode(connection: Connection, id: str, *, window: datetime, reason: 
     closed = connection.execute(
         update(episode)
         .where(episode.c.id == id, episode.c.closed_window.is_(None))
-        .values(closed_window=window, close_reason=reason)
+        .values(closed_window=window, closed_at=now(connection), close_reason=reason)
     )
     return closed.rowcount == 1
 
@@ -195,7 +197,7 @@ def close_episodes(connection: Connection, monitor: str, *, window: datetime, re
     ended = connection.execute(
         update(episode)
         .where(episode.c.monitor == monitor, episode.c.closed_window.is_(None))
-        .values(closed_window=window, close_reason=reason)
+        .values(closed_window=window, closed_at=now(connection), close_reason=reason)
         .returning(episode)
     )
     episodes = tuple(sorted(map(_episode, ended), key=lambda one: one.key))
@@ -281,6 +283,7 @@ def _episode_values(one: Episode) -> dict[str, Any]:
         "opened_window": one.opened_window,
         "opened_revision": one.opened_revision,
         "closed_window": one.closed_window,
+        "closed_at": one.closed_at,
         "close_reason": one.close_reason,
         "peak_value": one.peak_value,
     }
@@ -296,5 +299,6 @@ def _episode(row: Row[Any]) -> Episode:
         opened_revision=row.opened_revision,
         peak_value=row.peak_value,
         closed_window=row.closed_window,
+        closed_at=row.closed_at,
         close_reason=row.close_reason,
     )

@@ -40,7 +40,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Notification:
-    """One message to one receiver; `id` is derived from what it is about, and stays the same in every try."""
+    """One message to one receiver; `id` is derived from what it is about, and stays the same in every try.
+
+    `reason`: why it is suppressed.
+    """
 
     id: str
     monitor: str
@@ -51,6 +54,7 @@ class Notification:
     part: int
     body: Mapping[str, Any]
     state: NotificationState = NotificationState.PENDING
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +116,7 @@ def add(connection: Connection, notifications: Sequence[Notification]) -> int:
             "part": one.part,
             "body": one.body,
             "state": one.state.value,
+            "reason": one.reason,
             "attempts": 0,
             "token": 0,
             "next_at": moment,
@@ -289,4 +294,5 @@ def _notification(row: Any) -> Notification:
         part=row.part,
         body=row.body,
         state=NotificationState(row.state),
+        reason=row.reason,
     )

@@ -27,6 +27,7 @@ from drift_monitor.store.schema import (
     pane_series,
     reference,
     run,
+    silence,
 )
 
 BATCH_ROWS: Final = 1000  # of one table in one transaction: short enough to hold up nobody
@@ -65,6 +66,7 @@ def purge_batch(connection: Connection, limits: Limits, batch: int = BATCH_ROWS)
             (run, _old_runs(old)),
             (outbox, and_(outbox.c.created_at < old, outbox.c.state != NotificationState.PENDING.value)),
             (episode, and_(episode.c.closed_window < old, ~exists().where(alert.c.episode_id == episode.c.id))),
+            (silence, silence.c.ends_at < old),
             (reference, and_(reference.c.built_at < old, _is_replaced(reference))),
         )
     )

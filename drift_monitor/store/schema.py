@@ -7,8 +7,10 @@ and `feature` is "" for what belongs to the monitor itself.
              ├─ pane_series ── pane         what is counted, with which bins; its counts in each pane
              ├─ pane_rows                   rows of each pane
              ├─ reference                   frozen references with their bin specs
-             ├─ alert ── episode            the present state of each alert; from firing to resolved
+             ├─ alert ── episode ─┬─ telling            the present state of each alert; from firing to resolved;
+             │                    └─ acknowledgement    which receivers know of it; who looks after it
              └─ outbox ── delivery          notifications in order; every try to send one
+    silence                                 which alerts are not to be told, from when to when
     bin_spec, configuration                 stored once under their content hash
 """
 
@@ -232,6 +234,7 @@ episode: Final = Table(
     _needed("opened_window", Instant),
     _needed("opened_revision", Integer),
     Column("closed_window", Instant),
+    Column("closed_at", Instant),
     Column("close_reason", Text),
     Column("peak_value", Number),
     Index(
@@ -245,6 +248,40 @@ episode: Final = Table(
         postgresql_where=text("closed_window IS NULL"),
     ),
     Index("ix_episode_opened_window", "opened_window"),
+    Index("ix_episode_closed_at", "closed_at"),
+)
+
+telling: Final = Table(
+    "telling",
+    metadata,
+    Column("episode_id", Text, ForeignKey("episode.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    _key("receiver", Text),
+    _needed("state", Text),
+    _needed("at", Instant),
+    # The alert as it was written for the receiver: what an end of the episode refers to.
+    _needed("alert", Document),
+)
+
+acknowledgement: Final = Table(
+    "acknowledgement",
+    metadata,
+    Column("episode_id", Text, ForeignKey("episode.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    _needed("at", Instant),
+    _needed("author", Text),
+    _needed("comment", Text),
+)
+
+silence: Final = Table(
+    "silence",
+    metadata,
+    _key("id", Text),
+    _needed("matchers", Document),
+    _needed("starts_at", Instant),
+    _needed("ends_at", Instant),
+    _needed("author", Text),
+    _needed("comment", Text),
+    _needed("created_at", Instant),
+    Index("ix_silence_ends_at", "ends_at"),
 )
 
 alert: Final = Table(
@@ -292,6 +329,7 @@ outbox: Final = Table(
     _needed("created_at", Instant),
     Column("sent_at", Instant),
     Column("last_error", Text),
+    Column("reason", Text),
     UniqueConstraint("id"),
     Index("ix_outbox_queue", "state", "monitor", "receiver", "seq"),
     sqlite_autoincrement=True,

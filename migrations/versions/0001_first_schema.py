@@ -102,13 +102,43 @@ def upgrade() -> None:
     sa.Column('opened_window', INSTANT, nullable=False),
     sa.Column('opened_revision', sa.Integer(), nullable=False),
     sa.Column('closed_window', INSTANT, nullable=True),
+    sa.Column('closed_at', INSTANT, nullable=True),
     sa.Column('close_reason', sa.Text(), nullable=True),
     sa.Column('peak_value', NUMBER, nullable=True),
     sa.ForeignKeyConstraint(['monitor'], ['monitor.name'], name=op.f('fk_episode_monitor')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_episode'))
     )
+    op.create_index('ix_episode_closed_at', 'episode', ['closed_at'], unique=False)
     op.create_index('ix_episode_opened_window', 'episode', ['opened_window'], unique=False)
     op.create_index('uq_episode_open', 'episode', ['monitor', 'feature', 'segment', 'rule'], unique=True, sqlite_where=sa.text('closed_window IS NULL'), postgresql_where=sa.text('closed_window IS NULL'))
+    op.create_table('telling',
+    sa.Column('episode_id', sa.Text(), nullable=False),
+    sa.Column('receiver', sa.Text(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('at', INSTANT, nullable=False),
+    sa.Column('alert', DOCUMENT, nullable=False),
+    sa.ForeignKeyConstraint(['episode_id'], ['episode.id'], name=op.f('fk_telling_episode_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('episode_id', 'receiver', name=op.f('pk_telling'))
+    )
+    op.create_table('acknowledgement',
+    sa.Column('episode_id', sa.Text(), nullable=False),
+    sa.Column('at', INSTANT, nullable=False),
+    sa.Column('author', sa.Text(), nullable=False),
+    sa.Column('comment', sa.Text(), nullable=False),
+    sa.ForeignKeyConstraint(['episode_id'], ['episode.id'], name=op.f('fk_acknowledgement_episode_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('episode_id', name=op.f('pk_acknowledgement'))
+    )
+    op.create_table('silence',
+    sa.Column('id', sa.Text(), nullable=False),
+    sa.Column('matchers', DOCUMENT, nullable=False),
+    sa.Column('starts_at', INSTANT, nullable=False),
+    sa.Column('ends_at', INSTANT, nullable=False),
+    sa.Column('author', sa.Text(), nullable=False),
+    sa.Column('comment', sa.Text(), nullable=False),
+    sa.Column('created_at', INSTANT, nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_silence'))
+    )
+    op.create_index('ix_silence_ends_at', 'silence', ['ends_at'], unique=False)
     op.create_table('outbox',
     sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('id', sa.Text(), nullable=False),
@@ -128,6 +158,7 @@ def upgrade() -> None:
     sa.Column('created_at', INSTANT, nullable=False),
     sa.Column('sent_at', INSTANT, nullable=True),
     sa.Column('last_error', sa.Text(), nullable=True),
+    sa.Column('reason', sa.Text(), nullable=True),
     sa.ForeignKeyConstraint(['monitor'], ['monitor.name'], name=op.f('fk_outbox_monitor')),
     sa.PrimaryKeyConstraint('seq', name=op.f('pk_outbox')),
     sa.UniqueConstraint('id', name=op.f('uq_outbox_id')),

@@ -1,0 +1,131 @@
+"""Silences: from when to when, and why, certain alerts are not to be told.
+
+A silence is never deleted by hand: it is ended, and stays readable until retention takes it. All moments are the
+store's.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from drift_monitor.core.matching import Matcher, match_all
+from drift_monitor.store.connection import now
+from drift_monitor.store.schema import silence
+
+
+class SilenceState(StrEnum):
+    """Where a silence stands at one moment."""
+
+    PENDING = "pending"  # will begin
+    ACTIVE = "active"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silence:
+    """What is not to be told in [starts_at, ends_at), who says so and why."""
+
+    id: str
+    matchers: tuple[Matcher, ...]
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    comment: str
+    created_at: datetime
+
+    def state(self, at: datetime) -> SilenceState:
+        if at >= self.ends_at:
+            return SilenceState.EXPIRED
+        return SilenceState.ACTIVE if at >= self.starts_at else SilenceState.PENDING
+
+    def covers(self, labels: Mapping[str, str]) -> bool:
+        """Whether it means an alert with these labels."""
+        return match_all(self.matchers, labels)
+
+
+def add(
+    connection: Connection,
+    *,
+    matchers: Sequence[Matcher],
+    starts_at: datetime,
+    ends_at: datetime,
+    author: str,
+    comment: str,
+) -> Silence:
+    """Store a new silence."""
+    made = Silence(
+        id=str(uuid.uuid4()),
+        matchers=tuple(matchers),
+        starts_at=starts_at,
+        ends_at=ends_at,
+        author=author,
+        comment=comment,
+        created_at=now(connection),
+    )
+    row = {
+        "id": made.id,
+        "matchers": [one.to_json() for one in made.matchers],
+        "starts_at": made.starts_at,
+        "ends_at": made.ends_at,
+        "author": made.author,
+        "comment": made.comment,
+        "created_at": made.created_at,
+    }
+    connection.execute(silence.insert(), [row])
+    return made
+
+
+def expire(connection: Connection, id: str) -> bool:
+    """End a silence now, also one that has not begun; False where there is none or it has ended."""
+    moment = now(connection)
+    stored = find(connection, id)
+    if stored is None or stored.ends_at <= moment:
+        return False
+    connection.execute(
+        update(silence).where(silence.c.id == id).values(starts_at=min(stored.starts_at, moment), ends_at=moment)
+    )
+    return True
+
+
+def find(connection: Connection, id: str) -> Silence | None:
+    """The silence with this id."""
+    row = connection.execute(select(silence).where(silence.c.id == id)).one_or_none()
+    return None if row is None else _silence(row)
+
+
+def listed(connection: Connection, *, with_expired: bool = False, limit: int | None = None) -> tuple[Silence, ...]:
+    """Silences that hold or will hold, those that end first before others; on demand with those that have ended."""
+    statement = select(silence).order_by(silence.c.ends_at, silence.c.id)
+    if with_expired:
+        statement = select(silence).order_by(silence.c.ends_at.desc(), silence.c.id)
+    else:
+        statement = statement.where(silence.c.ends_at > now(connection))
+    return tuple(_silence(row) for row in connection.execute(statement.limit(limit)))
+
+
+def active(connection: Connection) -> tuple[Silence, ...]:
+    """The silences that hold now, those that end last first."""
+    moment = now(connection)
+    rows = connection.execute(
+        select(silence)
+        .where(silence.c.starts_at <= moment, silence.c.ends_at > moment)
+        .order_by(silence.c.ends_at.desc(), silence.c.id)
+    )
+    return tuple(_silence(row) for row in rows)
+
+
+def _silence(row: Row[Any]) -> Silence:
+    return Silence(
+        id=row.id,
+        matchers=tuple(Matcher.from_json(one) for one in row.matchers),
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        author=row.author,
+        comment=row.comment,
+        created_at=row.created_at,
+    )
