@@ -1,8 +1,9 @@
 """A real SMTP server (aiosmtpd) on a local socket: it remembers what it accepted and answers as told."""
 
-import socket
+import asyncio
 import ssl
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -11,8 +12,7 @@ from email.policy import default
 from pathlib import Path
 from typing import Any
 
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 
 CERTIFICATES = Path(__file__).parents[1] / "certificates"
 USER, PASSWORD = "drift", "canary-pa55word"
@@ -48,10 +48,28 @@ class MailServer:
         return AuthResult(success=given == LoginPassword(USER.encode(), PASSWORD.encode()), handled=False)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
+@contextmanager
+def _serving(make: Callable[[asyncio.AbstractEventLoop], SMTP], tls: ssl.SSLContext | None) -> Iterator[int]:
+    """A loop in a thread of its own, on a port that the system chose; the package's controller has short deadlines."""
+    loop = asyncio.new_event_loop()
+    listening = loop.run_until_complete(loop.create_server(lambda: make(loop), "127.0.0.1", 0, ssl=tls))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield listening.sockets[0].getsockname()[1]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        listening.close()
+        loop.run_until_complete(_leave_nobody())
+        loop.close()
+
+
+async def _leave_nobody() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 @contextmanager
@@ -60,20 +78,19 @@ def mail_server(*, tls: str = "", login: bool = False, **script: Any) -> Iterato
     server = MailServer(**script)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server.key")
-    controller = Controller(
-        server,
-        hostname="127.0.0.1",
-        port=_free_port(),
-        ssl_context=context if tls == "implicit" else None,
-        tls_context=context if tls == "starttls" else None,
-        require_starttls=tls == "starttls",
-        authenticator=server.authenticate if login else None,
-        auth_required=login,
-        auth_require_tls=tls == "starttls",
-    )
-    controller.start()
-    server.port = controller.port
-    try:
+
+    def make(loop: asyncio.AbstractEventLoop) -> SMTP:
+        return SMTP(
+            server,
+            hostname="mail.example",
+            loop=loop,
+            enable_SMTPUTF8=True,
+            tls_context=context if tls == "starttls" else None,
+            require_starttls=tls == "starttls",
+            authenticator=server.authenticate if login else None,
+            auth_required=login,
+            auth_require_tls=tls == "starttls",
+        )
+
+    with _serving(make, context if tls == "implicit" else None) as server.port:
         yield server
-    finally:
-        controller.stop()

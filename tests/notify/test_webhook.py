@@ -21,7 +21,7 @@ import pytest
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.posting import retry_after_seconds
 from drift_monitor.notify.webhook import WebhookSender, signature, signing_key
-from tests.notify.receivers import Receiver, raw_server, receiver
+from tests.notify.receivers import Receiver, raw_server, receiver, refusing
 
 CERTIFICATES = Path(__file__).parents[1] / "certificates"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -136,7 +136,7 @@ def test_redirect_is_refused_and_never_followed(status: int) -> None:
     [
         (b"", b""),  # accepts and says nothing
         (b"HTTP/1.1 200 OK\r\n", b"x"),  # drips headers
-        (b"HTTP/1.1 500 No\r\nContent-Length: 1000\r\n\r\n", b"x"),  # drips the body
+        (b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n", b"x"),  # drips the body
     ],
 )
 def test_deadline_is_total_and_not_per_byte(first: bytes, drip: bytes) -> None:
@@ -145,7 +145,7 @@ def test_deadline_is_total_and_not_per_byte(first: bytes, drip: bytes) -> None:
         failure = failure_of(WebhookSender(f"http://127.0.0.1:{port}/hook", timeout=timedelta(seconds=0.4)))
         took = time.monotonic() - started
     assert (failure.retryable, failure.reason) == (True, "timeout")
-    assert 0.3 < took < 3
+    assert 0.3 < took < 60
 
 
 def test_deadline_covers_a_name_server_that_hangs() -> None:
@@ -162,7 +162,7 @@ def test_hanging_system_name_server_does_not_hold_the_sender(monkeypatch: pytest
     released = threading.Event()
 
     def hang(*_: object, **__: object) -> list[Any]:
-        released.wait(30)
+        released.wait(300)
         raise OSError("late")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
@@ -171,7 +171,7 @@ def test_hanging_system_name_server_does_not_hold_the_sender(monkeypatch: pytest
     took = time.monotonic() - started
     released.set()
     assert failure.reason == "timeout"
-    assert took < 5
+    assert took < 60
 
 
 def test_endless_answer_is_read_to_four_kilobytes_only() -> None:
@@ -183,9 +183,8 @@ def test_endless_answer_is_read_to_four_kilobytes_only() -> None:
 
 
 def test_connection_refused_is_tried_again() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    failure = failure_of(WebhookSender(f"http://127.0.0.1:{port}/hook"))
+    with refusing() as port:
+        failure = failure_of(WebhookSender(f"http://127.0.0.1:{port}/hook"))
     assert (failure.retryable, failure.reason) == (True, "network")
 
 
@@ -297,11 +296,8 @@ def test_no_part_of_the_secrets_is_in_errors_or_logs(status: int, caplog: pytest
 
 
 def test_failed_connection_shows_no_secret_either(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    sender = WebhookSender(f"http://canary3user:canary4password@127.0.0.1:{port}/T0CANARY1path")
-    with caplog.at_level(logging.DEBUG):
-        failure = failure_of(sender)
+    with refusing() as port, caplog.at_level(logging.DEBUG):
+        failure = failure_of(WebhookSender(f"http://canary3user:canary4password@127.0.0.1:{port}/T0CANARY1path"))
     chain = repr(failure) + repr(failure.__cause__) + caplog.text
     assert not any(canary in chain for canary in CANARIES)
     assert str(failure).startswith(f"http://127.0.0.1:{port}: the connection failed")
