@@ -71,7 +71,10 @@ class Assembly:
         if written is None:
             return ReceiverConfig(name=section.name)
         kind, keys = written
-        return ReceiverConfig.model_validate({"name": section.name, kind: self._kind(keys, ("receivers", index, kind))})
+        made = self._kind(keys, ("receivers", index, kind))
+        return ReceiverConfig.model_validate(
+            {"name": section.name, "repeat_interval": section.repeat_interval, kind: made}
+        )
 
     def _kind(self, section: Section, path: Path_) -> Mapping[str, Any]:
         """The keys of a receiver's kind, with what was read from files in place of the files' names."""

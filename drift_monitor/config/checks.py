@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from drift_monitor.config.document import Path_
-from drift_monitor.config.receiver_sections import EmailSection
+from drift_monitor.config.receiver_sections import EmailSection, ReceiverSection
 from drift_monitor.config.report import Draft, Report, close_match
 from drift_monitor.config.sections import FeatureSection, MonitorSection, ReferenceSection, RuleSection
 from drift_monitor.core.bins import Kind
@@ -139,6 +139,15 @@ def _check_threshold(report: Report, rule: Draft[RuleSection]) -> None:
             report.add(path, f"can never fire: {section.metric.value} is never less than 0")
         elif key == "above" and threshold < 0:
             report.add(path, f"would always fire: {section.metric.value} is never less than 0")
+
+
+def check_repeats(report: Report, receiver: Draft[ReceiverSection]) -> None:
+    """An Alertmanager is told how alerts stand, not when they repeat."""
+    section = receiver.section
+    if section.alertmanager is not None and section.repeat_interval is not None:
+        message = "is not for an Alertmanager, which is told every minute and repeats by itself"
+        hint = "remove it; how often people are told stands in the Alertmanager's own configuration"
+        report.add((*receiver.path, "repeat_interval"), message, hint, at_key=True)
 
 
 def check_mail(report: Report, section: EmailSection, path: Path_) -> None:

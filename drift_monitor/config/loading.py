@@ -89,6 +89,7 @@ class _Reading:
             self._note_password(source)
         for receiver in self._drafts(ReceiverSection, self.root.get("receivers"), ("receivers",)):
             self._read_receiver_secrets(receiver)
+            checks.check_repeats(self.report, receiver)
 
     def _read_receiver_secrets(self, receiver: Draft[ReceiverSection]) -> None:
         written = kind_of(receiver.section)

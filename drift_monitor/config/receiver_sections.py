@@ -18,9 +18,20 @@ from drift_monitor.config.fields import (
     WebUrl,
     check_web_url,
     check_web_urls,
+    mistake,
 )
 from drift_monitor.config.section import Section
 
+SHORTEST_REPEAT = timedelta(minutes=1)
+
+
+def _repeat(value: timedelta) -> timedelta:
+    if value < SHORTEST_REPEAT:
+        raise mistake("must be at least 1m")
+    return value
+
+
+RepeatInterval = Annotated[PositiveDuration, AfterValidator(_repeat)]
 AppriseUrl = Annotated[SecretStr, AfterValidator(check_apprise_url)]
 
 
@@ -103,6 +114,7 @@ class ReceiverSection(Section):
     placeholders: ClassVar = {"name": "placeholder"}
 
     name: Name = Field(description="what monitors call this receiver")
+    repeat_interval: RepeatInterval | None = None
     webhook: WebhookSection | None = None
     alertmanager: AlertmanagerSection | None = None
     slack: SlackSection | None = None
@@ -112,7 +124,7 @@ class ReceiverSection(Section):
     log: LogSection | None = None
 
 
-KINDS = tuple(name for name in ReceiverSection.model_fields if name != "name")
+KINDS = ReceiverSection.exactly_one[0]
 """The keys of which a receiver has one."""
 
 

@@ -196,9 +196,13 @@ Kind = WebhookConfig | AlertmanagerConfig | SlackConfig | EmailConfig | Pagerdut
 
 
 class ReceiverConfig(Value):
-    """Where notifications go; exactly one kind is set."""
+    """Where notifications go; exactly one kind is set.
+
+    An alert that goes on firing is told again every `repeat_interval`; without one it is told once, and when it ends.
+    """
 
     name: str
+    repeat_interval: timedelta | None = None
     webhook: WebhookConfig | None = None
     alertmanager: AlertmanagerConfig | None = None
     slack: SlackConfig | None = None
@@ -223,7 +227,8 @@ class ReceiverConfig(Value):
         return self.alertmanager is not None
 
     def public(self) -> dict[str, Any]:
-        return {"name": self.name, self.integration: self.kind.public()}
+        repeated = self.repeat_interval and public.duration(self.repeat_interval)
+        return public.given(name=self.name, repeat_interval=repeated) | {self.integration: self.kind.public()}
 
 
-KINDS = tuple(name for name in ReceiverConfig.model_fields if name != "name")
+KINDS = tuple(name for name in ReceiverConfig.model_fields if name not in {"name", "repeat_interval"})

@@ -1,6 +1,7 @@
 """Receivers in a configuration: secrets from files, defaults, and what never shows."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,23 @@ def test_only_an_alertmanager_is_told_the_state_instead_of_changes(tmp_path: Pat
     told = config_with(tmp_path, "alertmanager", {"urls": ["http://127.0.0.1:9093"]}).receiver("r")
     assert (told.integration, told.is_told_the_state) == ("alertmanager", True)
     assert not config_with(tmp_path, "slack", {"webhook_url": URL}).receiver("r").is_told_the_state
+
+
+def test_receiver_repeats_nothing_unless_told_how_often(tmp_path: Path) -> None:
+    text = """
+        store: {url: "sqlite://"}
+        sources: []
+        monitors: []
+        receivers: [{name: once, log: {}}, {name: often, repeat_interval: 1h30m, log: {}}]
+    """
+    config = parse(text, file=tmp_path / "drift.yaml", environ={})
+    assert config.receiver("once").repeat_interval is None
+    assert config.receiver("often").repeat_interval == timedelta(minutes=90)
+    assert config.receiver("often").integration == "log"
+    assert config.public()["receivers"] == [
+        {"name": "once", "log": {}},
+        {"name": "often", "repeat_interval": "1h30m", "log": {}},
+    ]
 
 
 @pytest.mark.parametrize("url", ["canary://host/path", "canary", "slack://canary"])
