@@ -23,6 +23,7 @@ from drift_monitor.config.fields import (
 from drift_monitor.config.section import Section
 
 SHORTEST_REPEAT = timedelta(minutes=1)
+LONGEST_TRY = timedelta(seconds=50)  # with a margin: after a minute another process takes a delivery for lost
 
 
 def _repeat(value: timedelta) -> timedelta:
@@ -31,6 +32,13 @@ def _repeat(value: timedelta) -> timedelta:
     return value
 
 
+def _try(value: timedelta) -> timedelta:
+    if value > LONGEST_TRY:
+        raise mistake("must be at most 50s", "whatever takes longer is given up and tried again")
+    return value
+
+
+Timeout = Annotated[PositiveDuration, AfterValidator(_try)]
 RepeatInterval = Annotated[PositiveDuration, AfterValidator(_repeat)]
 AppriseUrl = Annotated[SecretStr, AfterValidator(check_apprise_url)]
 
@@ -46,7 +54,7 @@ class WebhookSection(Section):
     max_alerts: int = Field(default=0, ge=0, le=100_000)
     secret: SecretStr | None = Field(default=None, min_length=1)
     secret_file: Text | None = None
-    timeout: PositiveDuration = timedelta(seconds=10)
+    timeout: Timeout = timedelta(seconds=10)
 
 
 class SlackSection(Section):
@@ -56,7 +64,7 @@ class SlackSection(Section):
     webhook_url: WebUrl | None = None
     webhook_url_file: Text | None = None
     send_resolved: bool = True
-    timeout: PositiveDuration = timedelta(seconds=10)
+    timeout: Timeout = timedelta(seconds=10)
 
 
 class EmailSection(Section):
@@ -72,7 +80,7 @@ class EmailSection(Section):
     auth_password_file: Text | None = None
     require_tls: bool = True
     send_resolved: bool = True
-    timeout: PositiveDuration = timedelta(seconds=30)
+    timeout: Timeout = timedelta(seconds=30)
 
 
 class PagerdutySection(Section):
@@ -83,7 +91,7 @@ class PagerdutySection(Section):
     routing_key_file: Text | None = None
     url: WebUrl = SecretStr("https://events.pagerduty.com/v2/enqueue")
     send_resolved: bool = True
-    timeout: PositiveDuration = timedelta(seconds=10)
+    timeout: Timeout = timedelta(seconds=10)
 
 
 class AlertmanagerSection(Section):
@@ -92,7 +100,7 @@ class AlertmanagerSection(Section):
 
     urls: tuple[WebUrl, ...] | None = Field(default=None, min_length=1, max_length=20)
     urls_file: Text | None = None
-    timeout: PositiveDuration = timedelta(seconds=10)
+    timeout: Timeout = timedelta(seconds=10)
 
 
 class AppriseSection(Section):
@@ -102,7 +110,7 @@ class AppriseSection(Section):
     urls: tuple[AppriseUrl, ...] | None = Field(default=None, min_length=1, max_length=20)
     urls_file: Text | None = None
     send_resolved: bool = True
-    timeout: PositiveDuration = timedelta(seconds=20)
+    timeout: Timeout = timedelta(seconds=20)
 
 
 class LogSection(Section):

@@ -9,7 +9,9 @@ import pytest
 
 from drift_monitor.config.loading import parse
 from drift_monitor.config.model import Config
+from drift_monitor.config.receiver_sections import LONGEST_TRY
 from drift_monitor.errors import ConfigError
+from drift_monitor.monitoring.deliver import LEASE
 
 URL = "https://hooks.example/T0CANARY/B0CANARY"
 KEY = "canary0123456789"
@@ -109,6 +111,10 @@ def test_receiver_repeats_nothing_unless_told_how_often(tmp_path: Path) -> None:
         {"name": "once", "log": {}},
         {"name": "often", "repeat_interval": "1h30m", "log": {}},
     ]
+
+
+def test_try_is_over_before_another_process_takes_the_delivery_for_lost() -> None:
+    assert LONGEST_TRY + timedelta(seconds=5) <= LEASE
 
 
 @pytest.mark.parametrize("url", ["canary://host/path", "canary", "slack://canary"])
