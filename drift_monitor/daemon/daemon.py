@@ -1,7 +1,7 @@
 """The daemon as a whole: start, reload, drain, stop, and the two answers health checks ask for.
 
-start     heartbeat, watchdog, ticks: dispatch and deliver every second, resend every minute,
-          housekeeping every hour
+start     heartbeat, watchdog, ticks: dispatch and deliver every second; every minute check the monitors themselves,
+          remind of what still fires, and tell Alertmanager how things stand; housekeeping every hour
 reload    a new configuration is checked as a whole, then swapped in; a refused one changes nothing
 drain     not ready at once; no further claims; running evaluations get `grace`, what is left is cancelled and
           its windows given back; the outbox is tried once more
@@ -20,8 +20,10 @@ from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.daemon.ticker import Ticker
 from drift_monitor.daemon.watchdog import Watchdog
 from drift_monitor.errors import DriftMonitorError, StoreError
+from drift_monitor.monitoring.reminding import remind
 from drift_monitor.monitoring.resend import resend
 from drift_monitor.monitoring.services import Services
+from drift_monitor.monitoring.wellbeing import check_monitors
 from drift_monitor.store import leases, retention
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.retention import Limits
@@ -59,6 +61,7 @@ class Daemon:
         self._chore = self._guarded(chore) if chore else None
         self._ticker = Ticker(self._ticks(), services.clock)
         self._watchdog = Watchdog(self._settings, services.clock, self._rearm)
+        self._awake_since = services.clock.now()  # nobody watched before
         self.reload_state = ReloadState(at=services.clock.now())
 
     @property
@@ -151,11 +154,14 @@ class Daemon:
         return {
             "dispatch": (often, self._dispatch),
             "deliver": (often, self._guarded(self._courier.deliver)),
+            "check": (self._settings.resend, self._guarded(lambda: check_monitors(self._services, self._awake_since))),
+            "remind": (self._settings.resend, self._guarded(lambda: remind(self._services))),
             "resend": (self._settings.resend, self._guarded(lambda: resend(self._services))),
             "housekeeping": (seldom, self._guarded(self._keep_house)),
         }
 
     def _rearm(self) -> None:
+        self._awake_since = self._services.clock.now()
         self._dispatcher.forget_plans()
         self._ticker.rearm()
 

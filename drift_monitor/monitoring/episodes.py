@@ -4,8 +4,9 @@ Everything here happens inside the transaction that ends the evaluation. Ids are
 repeated commit after a lost answer, or a restored store, makes the same episodes and the same notifications again.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC
 
 from drift_monitor.config.model import MonitorConfig
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Change, Metric, Rule, Severity, Transition
@@ -13,12 +14,11 @@ from drift_monitor.monitoring.alarms import Transitions
 from drift_monitor.monitoring.announcement import Subject, announce
 from drift_monitor.monitoring.outcome import Outcome
 from drift_monitor.monitoring.services import Services
-from drift_monitor.notify.message import Alert, AlertStatus, NotificationKey, messages
+from drift_monitor.monitoring.telling import News, Occasion, tell
+from drift_monitor.notify.message import Alert, AlertStatus
 from drift_monitor.store import alerts as alert_store
-from drift_monitor.store import outbox
 from drift_monitor.store.alerts import AlertKey, AlertRow, Episode
 from drift_monitor.store.connection import Transaction
-from drift_monitor.store.outbox import Notification, NotificationState
 
 RECOVERED = "recovered"
 REVISED = "revised"  # late rows changed the counts that had made it fire
@@ -37,6 +37,11 @@ class Turn:
     @property
     def state_before(self) -> AlertState:
         return self.before.alert if self.before else INACTIVE
+
+    @property
+    def open_episode(self) -> str | None:
+        """The episode that was open before."""
+        return self.before.episode_id if self.before else None
 
     @property
     def status(self) -> AlertStatus | None:
@@ -76,10 +81,13 @@ def record(
         for turn in turns
     ]
     alert_store.save(conn, written)
-    told = [_told(services, monitor, outcome, turn) for turn in turns if turn.status is not None]
-    if told:
-        state = NotificationState.PENDING if notify else NotificationState.SUPPRESSED
-        outbox.add(conn, _notifications(services, monitor, outcome, told, state))
+    news = [
+        News(episode_id=id, alert=_alert(services, monitor, outcome, turn))
+        for turn, row in zip(turns, written, strict=True)
+        if turn.status is not None and (id := row.episode_id or turn.open_episode) is not None
+    ]
+    occasion = Occasion(monitor=monitor.name, window_end=outcome.window.end, revision=outcome.revision)
+    tell(services, conn, occasion, monitor.receivers, news, is_past=not notify)
 
 
 def _is_watched(outcome: Outcome, turn: Turn) -> bool:
@@ -112,7 +120,7 @@ def _episode(
     conn: Transaction, monitor: MonitorConfig, outcome: Outcome, turn: Turn, *, configured: bool
 ) -> str | None:
     """The id of the alert's open episode after this evaluation; None where it is not firing."""
-    current = turn.before.episode_id if turn.before else None
+    current = turn.open_episode
     state = turn.transition.state
     match turn.transition.change:
         case Change.FIRED:
@@ -144,7 +152,7 @@ def _reason(outcome: Outcome, *, configured: bool) -> str:
     return REVISED if outcome.revision > 0 else RECOVERED
 
 
-def _told(services: Services, monitor: MonitorConfig, outcome: Outcome, turn: Turn) -> Alert:
+def _alert(services: Services, monitor: MonitorConfig, outcome: Outcome, turn: Turn) -> Alert:
     measurement = next(
         (
             one
@@ -166,45 +174,16 @@ def _told(services: Services, monitor: MonitorConfig, outcome: Outcome, turn: Tu
         spec=outcome.specs.get(measurement.bin_spec) if measurement and measurement.bin_spec else None,
         reason=turn.transition.reason,
     )
-    return announce(subject, status, outcome.window.end, services.external_url)
+    alert = announce(subject, status, outcome.window.end, services.external_url)
+    return _amended(alert, outcome) if outcome.revision > 0 else alert
 
 
-def _notifications(
-    services: Services,
-    monitor: MonitorConfig,
-    outcome: Outcome,
-    told: Sequence[Alert],
-    state: NotificationState,
-) -> list[Notification]:
-    made: list[Notification] = []
-    for name in monitor.receivers:
-        receiver = services.config.receiver(name)
-        if receiver.is_told_the_state:
-            continue
-        key = NotificationKey(
-            monitor=monitor.name, window_end=outcome.window.end, revision=outcome.revision, receiver=name
-        )
-        made += [
-            Notification(
-                id=message.id,
-                monitor=monitor.name,
-                receiver=name,
-                integration=receiver.integration,
-                window_end=outcome.window.end,
-                revision=outcome.revision,
-                part=message.part,
-                body=message.body,
-                state=state,
-            )
-            for message in messages(
-                key,
-                told,
-                max_alerts=receiver.kind.max_alerts,
-                external_url=services.external_url,
-                send_resolved=receiver.kind.send_resolved,
-            )
-        ]
-    return made
+def _amended(alert: Alert, outcome: Outcome) -> Alert:
+    """The alert with the remark that an earlier verdict is replaced."""
+    end = f"{outcome.window.end.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    remark = f"Amended: late rows changed the window that ended {end}, and its verdict with it."
+    told = alert.annotations.get("description", "")
+    return replace(alert, annotations={**alert.annotations, "description": f"{remark} {told}".rstrip()})
 
 
 def former_rule(of: AlertRow | Episode, threshold: float) -> Rule:

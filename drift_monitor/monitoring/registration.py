@@ -1,6 +1,7 @@
 """Tell the store which monitors there are: what runs, histories and views refer to."""
 
 from drift_monitor.core.schedule import jitter, next_slot
+from drift_monitor.monitoring.removal import close_removed
 from drift_monitor.monitoring.services import Services
 from drift_monitor.store import monitors
 from drift_monitor.store.connection import Transaction
@@ -8,7 +9,10 @@ from drift_monitor.store.monitors import StoredMonitor
 
 
 def register_monitors(services: Services, *, whole: bool) -> None:
-    """Write every configured monitor; with `whole`, this configuration is all there is and others are disabled."""
+    """Write every configured monitor; with `whole`, this configuration is all there is: others are disabled.
+
+    What still fires for those ends, and is told.
+    """
 
     def work(conn: Transaction) -> None:
         now = services.store.now(conn)
@@ -31,6 +35,7 @@ def register_monitors(services: Services, *, whole: bool) -> None:
             )
             monitors.save(conn, row, monitor.public())
         if whole:
-            monitors.disable_others(conn, [monitor.name for monitor in services.config.monitors])
+            for gone in monitors.disable_others(conn, [monitor.name for monitor in services.config.monitors]):
+                close_removed(services, conn, gone)
 
     services.store.transact(work)

@@ -61,12 +61,16 @@ class Alert:
 
 @dataclass(frozen=True, kw_only=True)
 class NotificationKey:
-    """What a notification is about; its ids are a function of this and the part."""
+    """What a notification is about; its ids are a function of this and the part.
+
+    `repeated_at` tells apart what is said again of the same window: a repeat, or what a silence had kept back.
+    """
 
     monitor: str
     window_end: datetime
     revision: int
     receiver: str
+    repeated_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +90,10 @@ def fingerprint(*, monitor: str, feature: str, segment: str, rule: str) -> str:
 
 def notification_id(key: NotificationKey, part: int) -> str:
     """uuid5 over the JSON array of (monitor, window_end, revision, receiver, part); never of joined text."""
-    name = json.dumps([key.monitor, rfc3339(key.window_end), key.revision, key.receiver, part])
-    return str(uuid.uuid5(_NAMESPACE, name))
+    name = [key.monitor, rfc3339(key.window_end), key.revision, key.receiver, part]
+    if key.repeated_at is not None:
+        name.append(rfc3339(key.repeated_at))
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(name)))
 
 
 def messages(
@@ -97,6 +103,7 @@ def messages(
     max_alerts: int = 0,
     external_url: str = "",
     send_resolved: bool = True,
+    first_part: int = 0,
 ) -> tuple[Message, ...]:
     """The notification in parts of at most `max_alerts` (0: all in one); none if nothing is left to say.
 
@@ -114,7 +121,7 @@ def messages(
             part=part,
             body=document(alerts, monitor=key.monitor, receiver=key.receiver, external_url=external_url),
         )
-        for part, alerts in enumerate(parts)
+        for part, alerts in enumerate(parts, first_part)
     )
 
 
@@ -134,7 +141,7 @@ def document(alerts: Sequence[Alert], *, monitor: str, receiver: str, external_u
         "commonLabels": _common([_texts(alert.labels) for alert in alerts]),
         "commonAnnotations": _common([_texts(alert.annotations) for alert in alerts]),
         "externalURL": clean_text(external_url),
-        "alerts": [_alert(alert) for alert in alerts],
+        "alerts": [alert_document(alert) for alert in alerts],
     }
 
 
@@ -147,7 +154,8 @@ def _without_bins(alert: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in alert.items() if name != "bins"}
 
 
-def _alert(alert: Alert) -> dict[str, Any]:
+def alert_document(alert: Alert) -> dict[str, Any]:
+    """One alert as it stands in a notification."""
     return {
         "status": alert.status.value,
         "labels": _texts(alert.labels),
@@ -158,6 +166,21 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "fingerprint": alert.fingerprint,
         **({"bins": [_bin(one) for one in alert.bins]} if alert.bins else {}),
     }
+
+
+def alert_from(document: Mapping[str, Any]) -> Alert:
+    """The alert that was written as this document."""
+    is_over = document["endsAt"] != NO_END
+    return Alert(
+        status=AlertStatus(document["status"]),
+        labels=document["labels"],
+        annotations=document["annotations"],
+        starts_at=datetime.fromisoformat(document["startsAt"]),
+        ends_at=datetime.fromisoformat(document["endsAt"]) if is_over else None,
+        fingerprint=document["fingerprint"],
+        generator_url=document["generatorURL"],
+        bins=tuple(BinShare(**one) for one in document.get("bins", ())),
+    )
 
 
 def _bin(one: BinShare) -> dict[str, Any]:

@@ -17,19 +17,21 @@ from drift_monitor.store.statements import insert_new, upsert
 
 @dataclass(frozen=True, kw_only=True)
 class StoredMonitor:
-    """One row of `drift_monitors`."""
+    """One row of `drift_monitors`. `enabled_at` is the store's: since when it has been configured without a gap."""
 
     name: str
     source: str
     config_hash: str
     enabled: bool = True
     next_window_end: datetime | None = None
+    enabled_at: datetime | None = None
 
 
 def save(connection: Connection, row: StoredMonitor, document: Mapping[str, Any]) -> None:
     """Write the monitor as it is configured now; `document` is its configuration, without secrets."""
     moment = now(connection)
     insert_new(connection, configuration, [{"hash": row.config_hash, "document": document, "first_seen": moment}])
+    goes_on = connection.execute(select(monitor.c.enabled).where(monitor.c.name == row.name)).scalar() is True
     upsert(
         connection,
         monitor,
@@ -39,8 +41,10 @@ def save(connection: Connection, row: StoredMonitor, document: Mapping[str, Any]
             "enabled": row.enabled,
             "config_hash": row.config_hash,
             "next_window_end": row.next_window_end,
+            "enabled_at": moment,
             "updated_at": moment,
         },
+        keep=("enabled_at",) if goes_on else (),
     )
 
 
@@ -48,6 +52,21 @@ def set_next(connection: Connection, name: str, next_window_end: datetime | None
     """Note which window comes next; False where there is no such monitor."""
     changed = connection.execute(update(monitor).where(monitor.c.name == name).values(next_window_end=next_window_end))
     return changed.rowcount == 1
+
+
+def lock(connection: Connection, name: str) -> bool:
+    """Keep others from telling of this monitor until the transaction ends; False where there is no such monitor."""
+    # NO KEY UPDATE: rows that refer to the monitor may still be written meanwhile.
+    locked = select(monitor.c.name).where(monitor.c.name == name).with_for_update(key_share=True)
+    return connection.execute(locked).one_or_none() is not None
+
+
+def enabled_at(connection: Connection, name: str) -> datetime | None:
+    """Since when the monitor has been configured without a gap; None where it is not."""
+    since: datetime | None = connection.execute(
+        select(monitor.c.enabled_at).where(monitor.c.name == name, monitor.c.enabled)
+    ).scalar()
+    return since
 
 
 def disable_others(connection: Connection, names: Collection[str]) -> tuple[str, ...]:
@@ -71,6 +90,7 @@ def listed(connection: Connection) -> tuple[StoredMonitor, ...]:
             config_hash=row.config_hash,
             enabled=row.enabled,
             next_window_end=row.next_window_end,
+            enabled_at=row.enabled_at,
         )
         for row in rows
     )

@@ -74,6 +74,7 @@ monitor: Final = Table(
     _needed("enabled", Boolean),
     Column("config_hash", Text, ForeignKey("configuration.hash"), nullable=False),
     Column("next_window_end", Instant),
+    _needed("enabled_at", Instant),
     _needed("updated_at", Instant),
 )
 

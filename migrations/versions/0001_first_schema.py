@@ -87,6 +87,7 @@ def upgrade() -> None:
     sa.Column('enabled', sa.Boolean(), nullable=False),
     sa.Column('config_hash', sa.Text(), nullable=False),
     sa.Column('next_window_end', INSTANT, nullable=True),
+    sa.Column('enabled_at', INSTANT, nullable=False),
     sa.Column('updated_at', INSTANT, nullable=False),
     sa.ForeignKeyConstraint(['config_hash'], ['configuration.hash'], name=op.f('fk_monitor_config_hash')),
     sa.PrimaryKeyConstraint('name', name=op.f('pk_monitor'))

@@ -109,8 +109,10 @@ def test_an_episode_is_closed_once(store: Store) -> None:
     assert not store.transact(lambda c: alerts.close_episode(c, EPISODE.id, window=hour(3), reason="removed"))
     assert not store.transact(lambda c: alerts.note_peak(c, EPISODE.id, 99.0))
     with store.read() as connection:
-        closed = replace(EPISODE, peak_value=0.9, closed_window=hour(2), close_reason="recovered")
-        assert alerts.episodes(connection, monitor="loans") == (closed,)
+        (closed,) = alerts.episodes(connection, monitor="loans")
+        assert closed.closed_at is not None
+        expected = replace(EPISODE, peak_value=0.9, closed_window=hour(2), close_reason="recovered")
+        assert replace(closed, closed_at=None) == expected
         assert alerts.open_episodes(connection, "loans") == ()
 
 
@@ -130,8 +132,9 @@ def test_episodes_are_listed_newest_first_and_filtered(store: Store) -> None:
 def test_a_monitor_that_is_gone_takes_its_alerts_with_it(store: Store) -> None:
     opened(store)
     save(store, replace(alert_row(0), episode_id=EPISODE.id))
-    ended = store.transact(lambda c: alerts.close_episodes(c, "loans", window=hour(4), reason="removed"))
-    assert ended == (replace(EPISODE, closed_window=hour(4), close_reason="removed"),)
+    (ended,) = store.transact(lambda c: alerts.close_episodes(c, "loans", window=hour(4), reason="removed"))
+    assert ended.closed_at is not None
+    assert replace(ended, closed_at=None) == replace(EPISODE, closed_window=hour(4), close_reason="removed")
     assert locked(store) == {}
     assert store.transact(lambda c: alerts.close_episodes(c, "loans", window=hour(4), reason="removed")) == ()
 
