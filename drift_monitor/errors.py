@@ -2,6 +2,8 @@
 
     DriftMonitorError
     ├── InputError               (also ValueError) numbers or frames that are no distribution, counts or table
+    │   ├── UnknownId            nothing in the store has this id
+    │   └── AlreadyOver          what was to be changed has ended, or was never so
     ├── ConfigError              a configuration with its `problems`, all of them at once
     ├── SourceError              something about a user's database; `reason` is a FailureReason
     │   ├── SourceUnavailable    refused, lost, authentication; trying again may help
@@ -45,6 +47,14 @@ class DriftMonitorError(Exception):
 
 class InputError(DriftMonitorError, ValueError):
     """Numbers or frames that can't be compared."""
+
+
+class UnknownId(InputError):
+    """Nothing in the store has the id that was named."""
+
+
+class AlreadyOver(InputError):
+    """What was named stands otherwise than the change needs: it has ended, or was never so."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, select
 
 from drift_monitor.store.connection import now
-from drift_monitor.store.schema import acknowledgement
+from drift_monitor.store.schema import acknowledgement, episode
 from drift_monitor.store.statements import upsert
 
 
@@ -45,6 +45,16 @@ def withdraw(connection: Connection, episode_id: str) -> bool:
 def of_episodes(connection: Connection, ids: Collection[str]) -> Mapping[str, Acknowledgement]:
     """Those of these episodes that somebody looks after."""
     rows = connection.execute(select(acknowledgement).where(acknowledgement.c.episode_id.in_(ids)))
+    return {row.episode_id: _acknowledgement(row) for row in rows}
+
+
+def of_open_episodes(connection: Connection) -> Mapping[str, Acknowledgement]:
+    """The open episodes that somebody looks after."""
+    rows = connection.execute(
+        select(acknowledgement)
+        .join(episode, acknowledgement.c.episode_id == episode.c.id)
+        .where(episode.c.closed_window.is_(None))
+    )
     return {row.episode_id: _acknowledgement(row) for row in rows}
 
 

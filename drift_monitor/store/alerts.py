@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import Connection, Row, delete, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, delete, or_, select, tuple_, update
 
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Observation, Verdict
 from drift_monitor.store.connection import now
@@ -98,6 +98,29 @@ class Episode:
     @property
     def id(self) -> str:
         return episode_id(self.monitor, *self.key, opened=self.opened_window, revision=self.opened_revision)
+
+    @property
+    def place(self) -> "EpisodePlace":
+        """Where it stands in lists."""
+        return EpisodePlace(self.opened_window, self.id)
+
+
+class EpisodePlace(NamedTuple):
+    """A place in the list of episodes: newest first, then by id."""
+
+    opened_window: datetime
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeFilter:
+    """Which episodes are meant: with `since` and `until`, those that were open at some moment between them."""
+
+    monitor: str | None = None
+    feature: str | None = None
+    is_open: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 def lock(connection: Connection, monitor: str) -> dict[AlertKey, AlertRow]:
@@ -229,6 +252,27 @@ def episodes(
         statement = statement.where(or_(episode.c.closed_window.is_(None), episode.c.closed_window >= since))
     if only_open:
         statement = statement.where(episode.c.closed_window.is_(None))
+    return tuple(_episode(row) for row in connection.execute(statement))
+
+
+def episode_page(
+    connection: Connection, asked: EpisodeFilter, *, limit: int, after: EpisodePlace | None = None
+) -> tuple[Episode, ...]:
+    """Some of these episodes, newest first, those behind a place in that order."""
+    columns = episode.c
+    statement = select(episode).order_by(columns.opened_window.desc(), columns.id).limit(limit)
+    for column, value in ((columns.monitor, asked.monitor), (columns.feature, asked.feature)):
+        if value is not None:
+            statement = statement.where(column == value)
+    if asked.is_open is not None:
+        statement = statement.where(columns.closed_window.is_(None) == asked.is_open)
+    if asked.since is not None:
+        statement = statement.where(or_(columns.closed_window.is_(None), columns.closed_window >= asked.since))
+    if asked.until is not None:
+        statement = statement.where(columns.opened_window < asked.until)
+    if after is not None:
+        same = and_(columns.opened_window == after.opened_window, columns.id > after.id)
+        statement = statement.where(or_(columns.opened_window < after.opened_window, same))
     return tuple(_episode(row) for row in connection.execute(statement))
 
 

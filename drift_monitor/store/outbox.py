@@ -92,14 +92,35 @@ class Queue:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredNotification:
-    """A notification and how its delivery went."""
+    """A notification and how its delivery went; `seq` counts up in the order of writing."""
 
+    seq: int
     notification: Notification
     attempts: int
     created_at: datetime
     next_at: datetime
     sent_at: datetime | None
     last_error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationFilter:
+    """Which notifications are meant."""
+
+    monitor: str | None = None
+    receiver: str | None = None
+    state: NotificationState | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """One try to send a notification, as it went."""
+
+    attempt: int
+    at: datetime
+    outcome: Outcome
+    status_code: int | None
+    error: str | None
 
 
 def add(connection: Connection, notifications: Sequence[Notification]) -> int:
@@ -233,11 +254,24 @@ def states(connection: Connection) -> Mapping[tuple[str, NotificationState], int
 
 def history(connection: Connection, *, monitor: str | None = None, limit: int = 100) -> tuple[StoredNotification, ...]:
     """Notifications, newest first."""
+    return page(connection, NotificationFilter(monitor=monitor), limit=limit)
+
+
+def page(
+    connection: Connection, asked: NotificationFilter, *, limit: int, before: int | None = None
+) -> tuple[StoredNotification, ...]:
+    """Some of these notifications, newest first, those written before the one of this number."""
     statement = select(outbox).order_by(outbox.c.seq.desc()).limit(limit)
-    if monitor is not None:
-        statement = statement.where(outbox.c.monitor == monitor)
+    state = None if asked.state is None else asked.state.value
+    wanted = ((outbox.c.monitor, asked.monitor), (outbox.c.receiver, asked.receiver), (outbox.c.state, state))
+    for column, value in wanted:
+        if value is not None:
+            statement = statement.where(column == value)
+    if before is not None:
+        statement = statement.where(outbox.c.seq < before)
     return tuple(
         StoredNotification(
+            seq=row.seq,
             notification=_notification(row),
             attempts=row.attempts,
             created_at=row.created_at,
@@ -258,6 +292,27 @@ def deliveries(connection: Connection, notification_id: str) -> tuple[tuple[int,
         (row.attempt, Delivery(outcome=Outcome(row.outcome), status_code=row.status_code, error=row.error))
         for row in rows
     )
+
+
+def last_tries(connection: Connection, ids: Collection[str], count: int) -> Mapping[str, Sequence[Try]]:
+    """The last tries of these notifications, at most so many of each, first one first."""
+    rows = connection.execute(
+        select(delivery)
+        .join(outbox, outbox.c.id == delivery.c.outbox_id)
+        .where(delivery.c.outbox_id.in_(ids), delivery.c.attempt > outbox.c.attempts - count)
+        .order_by(delivery.c.outbox_id, delivery.c.attempt)
+    )
+    found: dict[str, list[Try]] = {}
+    for row in rows:
+        one = Try(
+            attempt=row.attempt,
+            at=row.at,
+            outcome=Outcome(row.outcome),
+            status_code=row.status_code,
+            error=row.error,
+        )
+        found.setdefault(row.outbox_id, []).append(one)
+    return found
 
 
 def _one_waits_before() -> ColumnElement[bool]:

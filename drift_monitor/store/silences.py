@@ -5,13 +5,13 @@ store's.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, and_, or_, select, update
 
 from drift_monitor.core.matching import Matcher, match_all
 from drift_monitor.store.connection import now
@@ -38,6 +38,11 @@ class Silence:
     comment: str
     created_at: datetime
 
+    @property
+    def place(self) -> "SilencePlace":
+        """Where it stands in lists."""
+        return SilencePlace(self.created_at, self.id)
+
     def state(self, at: datetime) -> SilenceState:
         if at >= self.ends_at:
             return SilenceState.EXPIRED
@@ -46,6 +51,13 @@ class Silence:
     def covers(self, labels: Mapping[str, str]) -> bool:
         """Whether it means an alert with these labels."""
         return match_all(self.matchers, labels)
+
+
+class SilencePlace(NamedTuple):
+    """A place in the list of silences: those made last first, then by id."""
+
+    created_at: datetime
+    id: str
 
 
 def add(
@@ -106,6 +118,24 @@ def listed(connection: Connection, *, with_expired: bool = False, limit: int | N
     else:
         statement = statement.where(silence.c.ends_at > now(connection))
     return tuple(_silence(row) for row in connection.execute(statement.limit(limit)))
+
+
+def page(
+    connection: Connection, states: Collection[SilenceState], *, limit: int, after: SilencePlace | None = None
+) -> tuple[Silence, ...]:
+    """Some silences in these states, those made last first, those behind a place in that order."""
+    moment, columns = now(connection), silence.c
+    is_in = {
+        SilenceState.PENDING: and_(columns.starts_at > moment, columns.ends_at > moment),
+        SilenceState.ACTIVE: and_(columns.starts_at <= moment, columns.ends_at > moment),
+        SilenceState.EXPIRED: columns.ends_at <= moment,
+    }
+    statement = select(silence).where(or_(*(is_in[state] for state in states)))
+    if after is not None:
+        same = and_(columns.created_at == after.created_at, columns.id > after.id)
+        statement = statement.where(or_(columns.created_at < after.created_at, same))
+    rows = connection.execute(statement.order_by(columns.created_at.desc(), columns.id).limit(limit))
+    return tuple(_silence(row) for row in rows)
 
 
 def active(connection: Connection) -> tuple[Silence, ...]:
