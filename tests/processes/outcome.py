@@ -18,7 +18,9 @@ from tests.processes.processes import Post
 
 VOLATILE: Mapping[str, frozenset[str]] = {
     "configuration": frozenset({"first_seen"}),
-    "monitor": frozenset({"updated_at"}),
+    "monitor": frozenset({"updated_at", "enabled_at"}),
+    "episode": frozenset({"closed_at"}),
+    "telling": frozenset({"at"}),
     "reference": frozenset({"built_at"}),
     "pane_series": frozenset({"id"}),
     "pane": frozenset({"read_at"}),
