@@ -44,6 +44,7 @@ class Assembly:
             sources=tuple(self._source(one, index) for index, one in enumerate(root.sources)),
             monitors=tuple(self._monitor(one) for one in root.monitors),
             receivers=tuple(self._receiver(one, index) for index, one in enumerate(root.receivers)),
+            grafana_url=root.grafana_url,
             path=path,
             notes=notes,
         )
@@ -111,6 +112,7 @@ class Assembly:
             receivers=everyone if section.receivers is None else section.receivers,
             labels=section.labels,
             annotations=section.annotations,
+            grafana_url=self.root.grafana_url,
         )
 
 

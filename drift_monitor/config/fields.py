@@ -106,6 +106,13 @@ def check_database_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _page_url(value: str) -> str:
+    """The address of a site that people open; what leads to one of its pages is added."""
+    if re.fullmatch(r"https?://[^/\s?#@]+(?:/[^\s?#]*)?", value) is None:
+        raise mistake("must be an http:// or https:// URL, without '?' and '#'")
+    return value
+
+
 def check_web_url(value: SecretStr) -> SecretStr:
     """A URL that notifications can be posted to; messages show nothing of it."""
     if re.fullmatch(r"https?://[^/\s?#]+\S*", value.get_secret_value()) is None:
@@ -180,6 +187,7 @@ DatabaseUrl = Annotated[SecretStr, AfterValidator(check_database_url)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 Smarthost = Annotated[str, AfterValidator(_smarthost)]
 WebUrl = Annotated[SecretStr, AfterValidator(check_web_url)]
+PageUrl = Annotated[str, AfterValidator(_page_url)]
 Number = Annotated[int | float, BeforeValidator(_number)]
 Threshold = Annotated[float, BeforeValidator(_threshold)]
 CronText = Annotated[str, AfterValidator(_schedule_text)]

@@ -166,6 +166,7 @@ class MonitorConfig(Value):
     receivers: tuple[str, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    grafana_url: str | None = None  # the file's; links are no part of what a monitor is, nor of its hash
 
     @property
     def window_length(self) -> timedelta:
@@ -228,6 +229,7 @@ class Config(Value):
     sources: tuple[SourceConfig, ...] = ()
     monitors: tuple[MonitorConfig, ...] = ()
     receivers: tuple[ReceiverConfig, ...] = ()
+    grafana_url: str | None = None
     path: Path | None = None
     notes: tuple[InstanceOf[Problem], ...] = ()
 
@@ -238,12 +240,13 @@ class Config(Value):
 
     def public(self) -> dict[str, Any]:
         """The effective configuration as a document; secrets are "<secret>"."""
-        return {
-            "store": self.store.public(),
-            "sources": [source.public() for source in self.sources],
-            "monitors": [monitor.public() for monitor in self.monitors],
-            "receivers": [receiver.public() for receiver in self.receivers],
-        }
+        return public.given(
+            store=self.store.public(),
+            sources=[source.public() for source in self.sources],
+            monitors=[monitor.public() for monitor in self.monitors],
+            receivers=[receiver.public() for receiver in self.receivers],
+            grafana_url=self.grafana_url,
+        )
 
     def source(self, name: str) -> SourceConfig:
         """The source of that name; raises InputError, as do the next two."""

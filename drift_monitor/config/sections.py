@@ -17,6 +17,7 @@ from drift_monitor.config.fields import (
     Label,
     Name,
     Number,
+    PageUrl,
     PositiveDuration,
     Text,
     Threshold,
@@ -181,3 +182,4 @@ class RootSection(Section):
     monitors: tuple[MonitorSection, ...] = Field(description="what to watch")
     rules: tuple[RuleSection, ...] | None = None
     receivers: tuple[ReceiverSection, ...] = ()
+    grafana_url: PageUrl | None = None

@@ -42,6 +42,7 @@ skewed features with few rows a bin are too high rather than too low.
 An infinite divergence (smoothing `none`) has no interval: both ends are NaN here, None for users.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -76,6 +77,12 @@ class Estimates:
 def noise_floor(pair: Pair, divergence: Divergence = Divergence.KL_LIVE_REFERENCE) -> FloatArray:
     """What the divergence is on average when nothing drifted, (F,), nats; for Hellinger: of its square."""
     return _MULTIPLES[divergence] * 0.5 * (pair.bins - 1.0) * pair.noise
+
+
+def floor_from_kl(kl_floor: float, divergence: Divergence) -> float:
+    """The noise floor of a divergence, in its own unit, from that of KL, which is what is stored."""
+    scaled = _MULTIPLES[divergence] * kl_floor
+    return math.sqrt(scaled) if divergence is Divergence.HELLINGER else scaled
 
 
 def variance(pair: Pair, divergence: Divergence) -> FloatArray:

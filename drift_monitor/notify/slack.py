@@ -1,16 +1,18 @@
 """Slack's incoming webhook: a message of blocks, and the same in one line for phones and lists.
 
 Pictures are not used: Slack would have to fetch them from a service that listens on loopback. Bins are drawn as Unicode
-blocks instead. Each value is escaped, also where Slack would read it as a mention (`<!channel>`), and shown as plain
-text or inside code, so that no name of a column can format anything.
+blocks instead. Each value is escaped, also where Slack would read it as a mention (`<!channel>`). What comes from a
+watched table, names and labels, is shown as plain text or inside code, so that it can format nothing; the fields hold
+our own words, numbers and the monitor's annotations.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from drift_monitor.notify import wording
+from drift_monitor.notify.facts import facts
 from drift_monitor.notify.outbound import Resolver
 from drift_monitor.notify.posting import DEADLINE, Poster
 
@@ -19,8 +21,9 @@ MAX_BLOCKS = 50
 MAX_SECTION = 3000  # characters, as they are sent: escapes count
 MAX_HEADER = 150
 MAX_FALLBACK = 3000  # far below the 40,000 at which a message is cut
-_BLOCKS_OF_ALERT = 4
-_MAX_ALERTS = (MAX_BLOCKS - 2) // _BLOCKS_OF_ALERT
+_BLOCKS_OF_GROUP = 4  # heading, facts, bars, links
+_MAX_GROUPS = (MAX_BLOCKS - 2) // _BLOCKS_OF_GROUP
+_MAX_FIELDS, _MAX_FIELD, _MAX_NAME = 10, 2000, 100  # fields of a section; characters of one, and of its name
 _MAX_ADDRESS = 400
 _OF_ADDRESSES = "%/:?#[]@!$&'()*+,;=~"  # what a URL is written with, beside letters and digits
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -39,38 +42,54 @@ class SlackSender:
 
 def slack_message(body: Mapping[str, Any]) -> dict[str, Any]:
     """The message for a stored notification, as Slack's documentation has it."""
-    alerts = body["alerts"]
-    shown = alerts[:_MAX_ALERTS]
     title = wording.title(body)
-    blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": _plain(f"{wording.sign(alerts[0])} {title}", MAX_HEADER)}
-    ]
-    for alert in shown:
-        blocks += _blocks(alert)
-    if len(alerts) > len(shown):
-        rest = f"and {len(alerts) - len(shown)} more alerts, which the page of the monitor shows"
+    told = wording.groups(body["alerts"])
+    shown = told[:_MAX_GROUPS]
+    first = shown[0][0]
+    # One feature needs no heading of its own below the headline.
+    headline = _line(first) if len(told) == 1 else f"{wording.sign(first)} {title}"
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(headline, MAX_HEADER)}]
+    for group in shown:
+        if len(told) > 1:
+            blocks.append({"type": "section", "text": _plain(_line(group[0]), MAX_SECTION)})
+        blocks += _blocks(group)
+    if len(told) > len(shown):
+        rest = f"and {len(told) - len(shown)} more, which the page of the monitor shows"
         blocks.append({"type": "context", "elements": [_plain(rest, MAX_SECTION)]})
     return {"text": escape(title, MAX_FALLBACK), "blocks": blocks}
 
 
-def _blocks(alert: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    state = "firing" if wording.is_firing(alert) else "resolved"
-    severity = wording.severity(alert)
-    line = f"{wording.sign(alert)} {state}{', ' + severity if severity else ''}: {wording.summary(alert)}"
-    yield {"type": "section", "text": _plain(line, MAX_SECTION)}
-    if wording.description(alert):
-        yield {"type": "section", "text": _plain(wording.description(alert), MAX_SECTION)}
-    if alert.get("bins"):
-        yield {"type": "section", "text": {"type": "mrkdwn", "text": _bars(alert["bins"])}}
-    links = (f"<{_address(url)}|{word}>" for word, url in wording.links(alert).items())
-    told = " · ".join([escape(wording.lasting(alert), MAX_SECTION // 2), *links])
-    yield {"type": "context", "elements": [{"type": "mrkdwn", "text": told}]}
+def _line(alert: Mapping[str, Any]) -> str:
+    state = "" if wording.is_firing(alert) else "Resolved: "
+    return f"{wording.sign(alert)} {state}{wording.summary(alert)}"
 
 
-def _bars(bins: list[Mapping[str, Any]]) -> str:
+def _blocks(group: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    first = group[0]
+    verdict = wording.verdict(first)
+    told = {"text": _plain(verdict, MAX_SECTION)} if verdict else {}
+    shown = list(facts(group).items())[:_MAX_FIELDS]
+    yield {"type": "section", **told, "fields": [_field(*fact) for fact in shown]}
+    moved = wording.bins(group)
+    if moved:
+        yield {"type": "section", "text": _mrkdwn(_bars(moved))}
+    links = [f"<{_address(url)}|{word}>" for word, url in wording.links(first).items()]
+    if links:
+        yield {"type": "section", "text": _mrkdwn(" · ".join(links))}
+
+
+def _field(name: str, text: str) -> dict[str, Any]:
+    return _mrkdwn(f"*{escape(name, _MAX_NAME)}*\n{escape(text, _MAX_FIELD - _MAX_NAME - 3)}")
+
+
+def _mrkdwn(text: str) -> dict[str, Any]:
+    return {"type": "mrkdwn", "text": text}
+
+
+def _bars(bins: Sequence[Mapping[str, Any]]) -> str:
     """A block of code: one line a bin, reference left, live right, on one scale."""
     most = max(max(one["reference_share"], one["live_share"]) for one in bins) or 1.0
-    lines = [f"{'':{_LABEL}} {'reference':{_BAR + 6}}   live"]
+    lines = [f"{'':{_LABEL}} {'reference':{_BAR + 7}}   live"]
     for one in bins:
         label = wording.shorten(wording.one_line(one["label"]), _LABEL).ljust(_LABEL)
         reference, live = (_share(one[side], most) for side in ("reference_share", "live_share"))

@@ -14,6 +14,7 @@ from drift_monitor.notify.message import (
 )
 
 MONITOR = "test"
+_DESCRIPTION = "Somebody ran `drift-monitor notify test`. The numbers and the bins are made up."
 _BINS = (
     BinShare(label="[40, +inf)", reference_share=0.12, live_share=0.38, contribution=0.3),
     BinShare(label="missing", reference_share=0.01, live_share=0.06, contribution=0.1),
@@ -34,9 +35,14 @@ def samples(receiver: str, at: datetime) -> tuple[Message, Message]:
         },
         annotations={
             "summary": f"TEST of receiver {receiver}: nothing has drifted",
-            "description": "Somebody ran `drift-monitor notify test`. The numbers and the bins are made up.",
+            "description": _DESCRIPTION,
+            "verdict": _DESCRIPTION,
             "value": "0.31",
+            "interval_low": "0.27",
+            "interval_high": "0.34",
+            "noise_floor": "0.004",
             "threshold": "0.25",
+            "condition": "lower bound above 0.25",
         },
         starts_at=at,
         # Each test is an alert of its own, which nothing but its second half resolves.

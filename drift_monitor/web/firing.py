@@ -1,12 +1,11 @@
 """What fires, a feature a row: since when, how much against what, which way, and the bins that did it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from drift_monitor.config.model import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase, Rule
-from drift_monitor.core.bins import BinSpec
 from drift_monitor.monitoring.announcement import BinShare, top_bins
 from drift_monitor.store import references, standings
 from drift_monitor.store.alerts import AlertRow
@@ -75,17 +74,10 @@ def _top_bins(conn: Transaction, wanted: Sequence[Measurement]) -> dict[Series, 
     counted = standings.counted(conn, wanted)
     specs = references.specs(conn, {one.bin_spec for one in counted.values() if one.bin_spec})
     return {
-        series: _named(specs[one.bin_spec], top_bins(specs[one.bin_spec], one))
+        series: top_bins(specs[one.bin_spec], one)
         for series, one in counted.items()
         if one.bin_spec in specs and one.contribution_live_reference
     }
-
-
-def _named(spec: BinSpec, shares: Sequence[BinShare]) -> Sequence[BinShare]:
-    names = {one.label: phrases.bin_text(one) for one in spec.bins if one.reserved}
-    labels = {one.label for one in spec.bins if not one.reserved}
-    # A category may be called like a reserved bin; it keeps its name.
-    return [one if one.label in labels else replace(one, label=names.get(one.label, one.label)) for one in shares]
 
 
 def _feature(

@@ -6,9 +6,9 @@ from typing import Final
 
 from drift_monitor.config.durations import format_duration
 from drift_monitor.config.model import FixedRange, FixedTable, Reference, SamePeriod, Trailing
-from drift_monitor.core.bins import Bin, Number, Reserved
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.rules import Metric, Rule
+from drift_monitor.monitoring.bin_names import bin_text as bin_text
 from drift_monitor.web.snapshot import Unmeasured
 
 QUERY: Final = "query"
@@ -118,29 +118,6 @@ def share_text(share: float | None) -> str:
 def count_text(count: int | None) -> str:
     """A number of rows, in groups of three digits."""
     return "–" if count is None else f"{count:,}".replace(",", " ")
-
-
-def bin_text(one: Bin) -> str:
-    """A bin as it is called in a sentence: reserved ones say what they hold."""
-    match one.reserved:
-        case None:
-            return one.label
-        case Reserved.BELOW:
-            return f"below {_edge_text(one.upper)}"
-        case Reserved.ABOVE:
-            return f"{_edge_text(one.lower)} and above"
-        case Reserved.INVALID:
-            return "invalid (no number)"
-        case Reserved.MISSING:
-            return "missing (null)"
-        case Reserved.RARE:
-            return "rare labels"
-        case Reserved.UNSEEN:
-            return "labels the reference never had"
-
-
-def _edge_text(edge: Number | None) -> str:
-    return f"{edge:.6g}" if isinstance(edge, float) else str(edge)
 
 
 def metric_text(metric: Metric, value: float | None) -> str:

@@ -47,8 +47,13 @@ def _block(block: dict[str, Any]) -> Iterator[str]:
     match block:
         case {"type": "header", "text": {"type": "plain_text"} as text} if len(block) == 2:
             yield from _text(text, 150)
-        case {"type": "section", "text": text} if len(block) == 2:
-            yield from _text(text, 3000)
+        case {"type": "section"} if set(block) <= {"type", "text", "fields"} and len(block) > 1:
+            if "text" in block:
+                yield from _text(block["text"], 3000)
+            if not 1 <= len(block.get("fields", [None])) <= 10:
+                yield f"{len(block['fields'])} fields"
+            for field in block.get("fields", ()):
+                yield from _text(field, 2000)
         case {"type": "context", "elements": [*elements]} if len(block) == 2 and 1 <= len(elements) <= 10:
             for element in elements:
                 yield from _text(element, 3000)

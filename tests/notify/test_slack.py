@@ -22,7 +22,10 @@ def texts(message: dict[str, Any]) -> list[str]:
     """Every text of a message, in its order."""
     found = [message["text"]]
     for block in message["blocks"]:
-        found += [one["text"] for one in block.get("elements", [block.get("text")])]
+        parts = (
+            [block[name] for name in ("text",) if name in block] + block.get("fields", []) + block.get("elements", [])
+        )
+        found += [one["text"] for one in parts]
     return found
 
 
@@ -31,12 +34,17 @@ def test_firing_alert_is_accepted_and_says_what_drifted_how_much_and_which_bins(
         SlackSender(chat.url).send(ID, stored(), NOON)
     (request,) = chat.received
     message = json.loads(request.body)
-    header, said, why, bins, context = texts(message)[1:]
+    header, why, *fields, bins, links = texts(message)[1:]
     assert message["text"] == "[FIRING:1] income of credit_inputs drifted: psi 0.31 above 0.25"
-    assert header.startswith("🔴")
-    assert said == "🔴 firing, critical: income of credit_inputs drifted: psi 0.31 above 0.25"
+    assert header == "🔴 income of credit_inputs drifted: psi 0.31 above 0.25"
     assert "Live values appear" in why
-    assert context == "since 2026-11-20 12:00 UTC · <http://127.0.0.1:8765/monitors/credit_inputs|Page>"
+    assert fields == [
+        "*Measured*\nPSI 0.31",
+        "*Threshold*\n0.25",
+        "*Since*\n2026-11-20 12:00 UTC",
+        "*Severity*\ncritical",
+    ]
+    assert links == "<http://127.0.0.1:8765/monitors/credit_inputs|Page>"
     assert [line.split()[0] for line in bins.splitlines()[1:]] == ["[40,", "missing", "[0,"]
 
 
@@ -63,8 +71,8 @@ def test_resolved_alert_says_that_it_is_over() -> None:
         )
     message = json.loads(chat.received[0].body)
     assert message["text"].startswith("[RESOLVED:1] credit_inputs: income is quiet again")
-    assert "🟢 resolved, critical: income is quiet again" in texts(message)
-    assert "from 2026-11-20 12:00 UTC to 2026-11-20 15:00 UTC" in texts(message)[-1]
+    assert "🟢 Resolved: income is quiet again" in texts(message)
+    assert "*Lasted*\n2026-11-20 12:00 to 2026-11-20 15:00 UTC (3 h)" in texts(message)
 
 
 def test_hostile_names_mention_nobody_and_format_nothing() -> None:
@@ -90,7 +98,25 @@ def test_any_name_in_any_number_of_alerts_keeps_to_the_schema(name: str, count: 
 def test_more_alerts_than_a_message_holds_are_counted() -> None:
     message = slack_message(stored(*(an_alert(f"f{number}") for number in range(30))))
     assert len(message["blocks"]) <= 50
-    assert texts(message)[-1] == "and 18 more alerts, which the page of the monitor shows"
+    assert texts(message)[-1] == "and 18 more, which the page of the monitor shows"
+
+
+def test_alerts_on_one_feature_are_one_part_headed_by_the_gravest() -> None:
+    warning = an_alert(severity="warning", summary="income of credit_inputs drifted: psi 0.31 above 0.1")
+    message = slack_message(stored(warning, an_alert(), an_alert("age")))
+    said = texts(message)
+    assert said[1].startswith("🔴 [FIRING:3] income of credit_inputs drifted: psi 0.31 above 0.25; also age")
+    assert sum(text.startswith("```") for text in said) == 2
+    assert "*Also*\nPSI (warning)" in said
+    assert not any("above 0.1" in text for text in said)
+
+
+def test_own_annotations_of_the_monitor_are_fields_and_what_they_replace_is_not_shown() -> None:
+    own = an_alert(owner="risk <team>", condition="lower bound above 0.25", description="Ask Ada.", verdict="Ask Ada.")
+    said = texts(slack_message(stored(own)))
+    assert "*owner*\nrisk &lt;team&gt;" in said
+    assert "Ask Ada." in said
+    assert not any("Live values appear" in text for text in said)
 
 
 @pytest.mark.parametrize(("limit", "cut"), [(9, "a&amp;b"), (7, "a&amp;b"), (6, "a&amp;"), (5, "a…"), (2, "a…")])
