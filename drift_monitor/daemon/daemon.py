@@ -18,6 +18,7 @@ from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.daemon.heartbeat import Heartbeat
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.daemon.ticker import Ticker
+from drift_monitor.daemon.vigil import Vigil
 from drift_monitor.daemon.watchdog import Watchdog
 from drift_monitor.errors import DriftMonitorError, StoreError
 from drift_monitor.monitoring.reminding import remind
@@ -30,6 +31,7 @@ from drift_monitor.store.retention import Limits
 from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
 
 _logger = logging.getLogger(__name__)
+MISSED_ROUNDS = 5  # of checking the monitors: so late that nobody watched meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +62,8 @@ class Daemon:
         self._courier = Courier(lambda: self._services, self._settings)
         self._chore = self._guarded(chore) if chore else None
         self._ticker = Ticker(self._ticks(), services.clock)
+        self._vigil = Vigil(MISSED_ROUNDS * self._settings.resend)
         self._watchdog = Watchdog(self._settings, services.clock, self._rearm)
-        self._awake_since = services.clock.now()  # nobody watched before
         self.reload_state = ReloadState(at=services.clock.now())
 
     @property
@@ -154,14 +156,16 @@ class Daemon:
         return {
             "dispatch": (often, self._dispatch),
             "deliver": (often, self._guarded(self._courier.deliver)),
-            "check": (self._settings.resend, self._guarded(lambda: check_monitors(self._services, self._awake_since))),
+            "check": (self._settings.resend, self._guarded(self._check)),
             "remind": (self._settings.resend, self._guarded(lambda: remind(self._services))),
             "resend": (self._settings.resend, self._guarded(lambda: resend(self._services))),
             "housekeeping": (seldom, self._guarded(self._keep_house)),
         }
 
+    def _check(self) -> None:
+        check_monitors(self._services, self._vigil.watched_since(self._services.clock.now()))
+
     def _rearm(self) -> None:
-        self._awake_since = self._services.clock.now()
         self._dispatcher.forget_plans()
         self._ticker.rearm()
 

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from drift_monitor.errors import DriftMonitorError, StoreError
-from drift_monitor.telemetry.logs import ERROR, log_failure
+from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.telemetry.text import clean_label
 from drift_monitor.web.exposition import expose
 from drift_monitor.web.snapshot import Snapshot
@@ -59,7 +59,7 @@ def _snapshot(surface: Surface) -> Snapshot:
     except StoreError as error:
         # Nothing of the store is shown then: old numbers would look like new ones.
         surface.telemetry.store_up(up=False)
-        log_failure(_logger, ERROR, "store_unreadable", "The store can't be read for /metrics.", error)
+        log(_logger, WARN, "store_unreadable", f"/metrics shows nothing of the store: {error}")
         return Snapshot()
     surface.telemetry.store_up(up=True)
     return snapshot

@@ -53,6 +53,7 @@ class Episode:
     """A row of `drift_episodes`."""
 
     monitor: str
+    rule: str
     feature: str
     opened: datetime
     closed: datetime | None
@@ -178,6 +179,7 @@ class ClockedDaemon:
         rows = self._rows("SELECT * FROM drift_episodes WHERE monitor = ? ORDER BY opened_window, feature", monitor)
         return [
             Episode(
+                rule=row["rule"],
                 monitor=row["monitor"],
                 feature=row["feature"],
                 opened=datetime.fromisoformat(row["opened_window"]),
