@@ -11,6 +11,9 @@ WORKDIR /src
 RUN python3 -m venv /opt/drift-monitor
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY migrations ./migrations
+COPY config/prometheus ./config/prometheus
+COPY config/grafana ./config/grafana
+COPY docs/runbooks.md ./docs/runbooks.md
 COPY drift_monitor ./drift_monitor
 RUN /opt/drift-monitor/bin/python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 # The wheel by its path, so that no index can put another package of that name in its place.

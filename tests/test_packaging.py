@@ -100,7 +100,12 @@ def test_the_wheel_carries_code_templates_static_files_types_and_migrations(whee
     assert versions
     assert {f"drift_monitor/migrations/versions/{name}" for name in versions} <= names
     assert "drift_monitor/migrations/env.py" in names
-    assert not [name for name in names if name.startswith(("tests/", "benchmarks/")) or "__pycache__" in name]
+    for folder in (ROOT / "config" / "prometheus", ROOT / "config" / "grafana"):
+        for path in folder.rglob("*.*"):
+            assert f"drift_monitor/files/{path.relative_to(ROOT)}" in names
+    assert "drift_monitor/files/docs/runbooks.md" in names
+    others = ("tests/", "benchmarks/", "dashboards/", "pictures/")
+    assert not [name for name in names if name.startswith(others) or "__pycache__" in name]
 
 
 @pytest.mark.slow

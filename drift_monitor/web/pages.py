@@ -3,6 +3,7 @@
     /                                          what fires, how the monitors are
     /monitors/{monitor}                        its features over time, its evaluations and episodes
     /monitors/{monitor}/features/{feature}     bins, history and alerts of one feature
+    /runbooks                                  what to do about each alert
     /static/{name}                             the style sheet and the icon, under names with their hash
 
 Names of features are data and may hold slashes: addresses are split before they are unquoted.
@@ -25,6 +26,7 @@ from drift_monitor.web.assets import asset_routes
 from drift_monitor.web.page_feature import show_feature
 from drift_monitor.web.page_monitor import show_monitor
 from drift_monitor.web.page_overview import show_overview
+from drift_monitor.web.page_runbooks import show_runbooks
 from drift_monitor.web.readable import Readable
 from drift_monitor.web.rendering import raw_path, render
 
@@ -65,6 +67,7 @@ def page_routes(services: Callable[[], Readable], clock: Clock) -> Sequence[Base
 
     return [
         Route("/", endpoint(show_overview), methods=["GET"]),
+        Route("/runbooks", endpoint(show_runbooks), methods=["GET"]),
         Route("/monitors/{rest:any_text}", endpoint(_show_below_monitors), methods=["GET"]),
         *asset_routes(),
     ]
