@@ -38,6 +38,7 @@ from drift_monitor.telemetry.logs import ERROR, INFO, WARN, learn_secrets, log
 from drift_monitor.telemetry.metrics import Telemetry
 from drift_monitor.telemetry.steps import StepObserver, log_step
 from drift_monitor.web.access import bind_problem
+from drift_monitor.web.api.routes import api_routes
 from drift_monitor.web.application import build_server
 from drift_monitor.web.exposition import DEFAULT_MAX_SERIES
 from drift_monitor.web.history import read_snapshot
@@ -143,6 +144,7 @@ class ServeOptions:
     web_config: WebConfig = field(default_factory=WebConfig)
     external_url: str = ""
     enable_lifecycle: bool = False
+    enable_admin_api: bool = False
     allow_unauthenticated: bool = False
     max_series: int = DEFAULT_MAX_SERIES
     migrate_store: bool = False
@@ -226,7 +228,12 @@ class Service:
                 snapshot=self._snapshot,
                 reload=self.reload if options.enable_lifecycle else None,
                 max_series=options.max_series,
-                routes=tuple(page_routes(self._services, self._clock)),
+                routes=(
+                    *page_routes(self._services, self._clock),
+                    *api_routes(
+                        self._services, may_change=options.enable_admin_api or options.web_config.authenticates
+                    ),
+                ),
             ),
             options.web_config,
             address=options.listen_address,

@@ -30,7 +30,7 @@ UNFINISHED = re.compile(
     r"drift-monitor (backtest|replay|silence|reference|alert|doctor)\b"
     r"|\b(segments):"
     r"|false_alarms|coarse_panes|false-alarm budget|\bMonitor(Failing|Stale)\b"
-    r"|/api/v1/|openapi|--web\.enable-admin-api|\bdiagnosis\b",
+    r"|openapi|\bdiagnosis\b",
     re.IGNORECASE,
 )
 

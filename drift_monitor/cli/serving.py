@@ -26,6 +26,7 @@ class WebFlags:
     web_config_file: Path | None
     external_url: str
     enable_lifecycle: bool
+    enable_admin_api: bool
     allow_unauthenticated: bool
     max_series: int
 
@@ -50,6 +51,7 @@ class WebFlags:
             web_config=self.web_config,
             external_url=self.url,
             enable_lifecycle=self.enable_lifecycle,
+            enable_admin_api=self.enable_admin_api,
             allow_unauthenticated=self.allow_unauthenticated,
             max_series=self.max_series,
         )
@@ -74,6 +76,12 @@ _WEB_FLAGS = (
         "--web.external-url", "external_url", default="", metavar="URL", help="Where users reach the pages; in alerts."
     ),
     click.option("--web.enable-lifecycle", "enable_lifecycle", is_flag=True, help="Allow a reload by POST /-/reload."),
+    click.option(
+        "--web.enable-admin-api",
+        "enable_admin_api",
+        is_flag=True,
+        help="Allow changes over /api without authentication.",
+    ),
     click.option(
         "--web.allow-unauthenticated",
         "allow_unauthenticated",

@@ -35,6 +35,13 @@ class Operator(StrEnum):
     MATCHES = "=~"
     MATCHES_NOT = "!~"
 
+    @classmethod
+    def of(cls, *, is_regex: bool, is_equal: bool) -> "Operator":
+        """The operator that Alertmanager's API writes as these two."""
+        if is_regex:
+            return cls.MATCHES if is_equal else cls.MATCHES_NOT
+        return cls.EQUAL if is_equal else cls.NOT_EQUAL
+
     @property
     def is_regex(self) -> bool:
         return self in {Operator.MATCHES, Operator.MATCHES_NOT}
@@ -79,8 +86,8 @@ class Matcher:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        sign = ("=~" if document["isRegex"] else "=") if document["isEqual"] else "!~" if document["isRegex"] else "!="
-        return cls(name=document["name"], operator=Operator(sign), value=document["value"])
+        operator = Operator.of(is_regex=document["isRegex"], is_equal=document["isEqual"])
+        return cls(name=document["name"], operator=operator, value=document["value"])
 
 
 def parse_matcher(text: str) -> Matcher:

@@ -94,14 +94,12 @@ def add(
 
 def expire(connection: Connection, id: str) -> bool:
     """End a silence now, also one that has not begun; False where there is none or it has ended."""
+    row = connection.execute(select(silence).where(silence.c.id == id).with_for_update()).one_or_none()
     moment = now(connection)
-    stored = find(connection, id)
-    if stored is None or stored.ends_at <= moment:
+    if row is None or row.ends_at <= moment:
         return False
-    connection.execute(
-        update(silence).where(silence.c.id == id).values(starts_at=min(stored.starts_at, moment), ends_at=moment)
-    )
-    return True
+    ended = update(silence).where(silence.c.id == id).values(starts_at=min(row.starts_at, moment), ends_at=moment)
+    return connection.execute(ended).rowcount == 1
 
 
 def find(connection: Connection, id: str) -> Silence | None:

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drift_monitor.web.access import AllowedHosts, BasicAuth
 
 HEALTH_PATHS = frozenset({"/-/healthy", "/-/ready"})
+API_PATHS = "/api/"  # where refusals are JSON, like all other errors
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 256 * 1024
 # Slow password checks at a time: guessing must not take the threads that serve everybody else.
@@ -75,7 +76,7 @@ class Gate:
         if refused is None and scope["method"] not in _READING:
             body = await _read_body(receive, self._policy.max_body_bytes)
             if body is None:
-                refused = _refusal(413, "The body is too large.")
+                refused = _refusal(scope, 413, "The body is too large.")
             else:
                 receive = _replay(body, receive)
         await (refused or self._app)(scope, receive, send_protected)
@@ -83,17 +84,17 @@ class Gate:
     async def _refuse(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > self._policy.max_head_bytes:
-            return _refusal(431, "The header fields are too large.")
+            return _refusal(scope, 431, "The header fields are too large.")
         if not self._policy.hosts.allow(headers.get("host", "")):
-            return _refusal(421, "This service does not answer to that host name; see --web.external-url.")
+            return _refusal(scope, 421, "This service does not answer to that host name; see --web.external-url.")
         if scope["path"] not in HEALTH_PATHS and not await self._authenticated(headers.get("authorization")):
             challenge = {"WWW-Authenticate": 'Basic realm="drift-monitor", charset="UTF-8"'}
-            return _refusal(401, "Authentication is required.", challenge)
+            return _refusal(scope, 401, "Authentication is required.", challenge)
         if scope["method"] not in _READING and self._is_foreign(scope, headers):
-            return _refusal(403, "Requests from another site are refused.")
+            return _refusal(scope, 403, "Requests from another site are refused.")
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._policy.max_body_bytes:
-            return _refusal(413, "The body is too large.")
+            return _refusal(scope, 413, "The body is too large.")
         return None
 
     async def _authenticated(self, authorization: str | None) -> bool:
@@ -116,9 +117,12 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 
 
-def _refusal(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
     # Closed, since the rest of the request is not read.
-    return PlainTextResponse(text + "\n", status, {**(headers or {}), "Connection": "close"})
+    headers = {**(headers or {}), "Connection": "close"}
+    if scope["path"].startswith(API_PATHS):
+        return JSONResponse({"error": text}, status, headers)
+    return PlainTextResponse(text + "\n", status, headers)
 
 
 async def _read_body(receive: Receive, limit: int) -> bytes | None:
