@@ -1,8 +1,8 @@
-"""Flags that commands share: the configuration, monitors, times, units, the log."""
+"""Flags that commands share: the configuration, monitors, times, durations, units, the log."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
@@ -25,6 +25,15 @@ def _instant(context: click.Context, parameter: click.Parameter, text: str | Non
         return None
     try:
         return read_instant(text, SystemClock().now())
+    except InputError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
+def _duration(context: click.Context, parameter: click.Parameter, text: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
     except InputError as error:
         raise click.BadParameter(str(error), context, parameter) from error
 
@@ -75,6 +84,11 @@ def time_flag(name: str, help: str, *, required: bool = False, parameter: str | 
     return click.option(
         name, parameter or name.strip("-"), callback=_instant, metavar="TIME", required=required, help=help
     )
+
+
+def duration_flag(name: str, help: str) -> Callable[..., Any]:
+    """A flag that takes a length of time."""
+    return click.option(name, callback=_duration, metavar="DURATION", help=help)
 
 
 def log_flags(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from drift_monitor import __version__
+from drift_monitor.cli.alert import alert
 from drift_monitor.cli.backfill import backfill
 from drift_monitor.cli.check_config import check_config
 from drift_monitor.cli.compare import compare
@@ -28,6 +29,7 @@ from drift_monitor.cli.migrate import migrate
 from drift_monitor.cli.notify import notify
 from drift_monitor.cli.printing import escape_lines, tell
 from drift_monitor.cli.run import run
+from drift_monitor.cli.silence import silence
 from drift_monitor.errors import ConfigError, DriftMonitorError, InputError
 
 COMMANDS: tuple[click.Command, ...] = (
@@ -40,6 +42,8 @@ COMMANDS: tuple[click.Command, ...] = (
     history,
     explain,
     compare,
+    alert,
+    silence,
     notify,
     migrate,
 )

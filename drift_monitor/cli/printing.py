@@ -20,6 +20,7 @@ from rich.text import Text
 
 from drift_monitor.telemetry.text import escape_unprintable
 
+MINUTE = "%Y-%m-%d %H:%M"  # of a moment in UTC
 _WIDE = 240  # columns where nobody looks: lines in files and pipes are not cut
 
 

@@ -1,4 +1,4 @@
-"""Stores opened by commands that only read: nothing is created, migrated, locked or written."""
+"""Stores opened beside a daemon, by commands that read or write a row: nothing is created, migrated or held."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

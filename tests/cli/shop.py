@@ -62,8 +62,8 @@ class Shop:
         return self.folder / "shop.db"
 
     def run(self, command: str, *arguments: str) -> Result:
-        """The program with these arguments and this configuration."""
-        return CliRunner().invoke(main, [command, f"--config.file={self.config}", *arguments])
+        """The program with these arguments and this configuration; `command` may be of two words."""
+        return CliRunner().invoke(main, [*command.split(), f"--config.file={self.config}", *arguments])
 
     def evaluate(self, *arguments: str) -> dict[str, Any]:
         """What `evaluate --format json` prints about its one monitor."""

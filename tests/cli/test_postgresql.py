@@ -6,7 +6,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from tests.cli.shop import Shop
+from tests.cli.shop import Shop, document_of
 
 
 @pytest.fixture
@@ -45,3 +45,19 @@ def test_the_numbers_are_those_of_sqlite(shop: Shop, postgresql_url: str, reques
     assert server_shop.evaluate(at)["measurements"] == embedded
     assert server_shop.run("explain", "--monitor=orders").exit_code == 0
     assert '"psi"' in server_shop.run("history", "--monitor=orders", "--format=json").stdout
+
+
+def test_alerts_are_silenced_and_acknowledged_in_the_same_store(server_shop: Shop) -> None:
+    server_shop.run("migrate")
+    server_shop.evaluate(f"--at={server_shop.end.isoformat()}")
+    why = "--comment=import"
+
+    silence = server_shop.run("silence add", "feature=amount", "--duration=1h", why).stdout.strip()
+    listed = {one["feature"]: one for one in document_of(server_shop.run("alert list", "--format=json"))["alerts"]}
+    acknowledged = server_shop.run("alert ack", listed["country"]["id"][:8], why)
+    ended = server_shop.run("silence expire", silence[:8])
+
+    assert {feature: one["silenced_by"] for feature, one in listed.items()} == {"amount": [silence], "country": []}
+    assert (acknowledged.exit_code, ended.exit_code) == (0, 0)
+    assert "looks after it: import" in server_shop.run("alert list").stdout
+    assert document_of(server_shop.run("silence list", "--format=json")) == {"silences": []}

@@ -1,0 +1,159 @@
+"""`drift-monitor alert`: what fires, and who looks after it. Only the store is touched."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import RenderableType
+from rich.text import Text
+
+from drift_monitor.cli.authors import author_flag, comment_flag, login_name
+from drift_monitor.cli.flags import config_flag
+from drift_monitor.cli.ids import completed, shortened
+from drift_monitor.cli.printing import MINUTE, emit_json, emit_shown, plain, table, tell
+from drift_monitor.cli.reading import open_history
+from drift_monitor.config.loading import load
+from drift_monitor.config.model import Config
+from drift_monitor.core.rules import Severity
+from drift_monitor.errors import InputError
+from drift_monitor.monitoring.alert_reading import Standing, read_alerts, standing_alerts
+from drift_monitor.monitoring.episodes import former_rule
+from drift_monitor.monitoring.silencing import acknowledge_alert, withdraw_acknowledgement
+from drift_monitor.store.alerts import AlertRow
+from drift_monitor.store.connection import Store
+from drift_monitor.web.phrases import metric_text, threshold_text
+
+_COLUMNS = ("id", "alert", "value", "threshold", "since (UTC)")
+_STYLES = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: ""}
+
+
+@click.group()
+def alert() -> None:
+    """What fires now, and who looks after it."""
+
+
+@alert.command("list")
+@config_flag
+@click.option("--monitor", metavar="NAME", help="Only this monitor.")
+@click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def list_(config_file: Path, monitor: str | None, shape: str) -> None:
+    """Print the alerts that fire or are pending: firing ones first, the gravest first."""
+    config = load(config_file)
+    name = None if monitor is None else config.monitor(monitor).name
+    with open_history(config) as store:
+        if shape == "json":
+            emit_json({"alerts": read_alerts(config, store, monitor=name)})
+            return
+        found = _standing(config, store, name)
+    if found:
+        emit_shown(_table(found))
+    else:
+        tell("nothing fires or is pending")
+
+
+_ids = click.argument("ids", metavar="ID...", nargs=-1, required=True)
+
+
+@alert.command(short_help="Say that somebody looks after firing alerts.")
+@_ids
+@config_flag
+@comment_flag
+@author_flag
+def ack(ids: tuple[str, ...], config_file: Path, comment: str, author: str | None) -> None:
+    """Say that somebody looks after firing alerts: they are not repeated any more.
+
+    `alert list` shows the ids. Their first characters are enough where no other begins with them.
+    """
+    config = load(config_file)
+    who = login_name(author)
+    with open_history(config) as store:
+        work = partial(acknowledge_alert, store, author=who, comment=comment)
+        _finish(_each(config, store, ids, work, "acknowledged"))
+
+
+@alert.command(short_help="Take acknowledgements back.")
+@_ids
+@config_flag
+def unack(ids: tuple[str, ...], config_file: Path) -> None:
+    """Take acknowledgements back: nobody looks after these alerts any more, and they are repeated again."""
+    config = load(config_file)
+    with open_history(config) as store:
+        work = partial(withdraw_acknowledgement, store)
+        _finish(_each(config, store, ids, work, "no longer acknowledged"))
+
+
+def _standing(config: Config, store: Store, monitor: str | None) -> Sequence[Standing]:
+    with store.read() as conn:
+        return standing_alerts(conn, config, monitor=monitor)
+
+
+def _each(
+    config: Config, store: Store, ids: Sequence[str], work: Callable[[str], object], done: str
+) -> Iterator[InputError]:
+    """Do it to each of these alerts, and say so; the mistakes among them."""
+    firing = {id: one for one in _standing(config, store, None) if (id := _id(one)) is not None}
+    for text in dict.fromkeys(ids):
+        try:
+            id = completed(text, firing) or text
+            work(id)
+        except InputError as error:
+            yield error
+        else:
+            tell(f"{done}: {id}, {_named(firing[id])}" if id in firing else f"{done}: {id}")
+
+
+def _finish(problems: Iterable[InputError]) -> None:
+    """Raises one InputError with all that was wrong, after the rest was done."""
+    told = [str(problem) for problem in problems]
+    if told:
+        raise InputError("\n".join(told))
+
+
+def _id(one: Standing) -> str | None:
+    """That of its episode; an alert that is pending has none."""
+    return one.of.episode_id if isinstance(one.of, AlertRow) else one.of.id
+
+
+def _named(one: Standing) -> str:
+    of = one.of
+    return f"{of.metric} of {of.key.feature} of {of.monitor}" if of.key.feature else f"{of.metric} of {of.monitor}"
+
+
+def _table(found: Sequence[Standing]) -> RenderableType:
+    ids = shortened([id for one in found if (id := _id(one)) is not None])
+    shown = table(_COLUMNS, numbers=("value", "threshold"))
+    for index, column in enumerate(shown.columns):
+        column.no_wrap = index != 1
+    for one in found:
+        since = f"{_since(one):{MINUTE}}"
+        shown.add_row(ids.get(_id(one) or "", "–"), Text("\n").join(_described(one)), *_numbers(one), since)
+    return shown
+
+
+def _described(one: Standing) -> Iterator[Text]:
+    """What it is, on short lines, and what people said of it."""
+    of = one.of
+    yield plain(f"{of.key.feature} of {of.monitor}" if of.key.feature else of.monitor, style="bold")
+    pending = ", pending" if _id(one) is None else ""
+    yield Text.assemble(f"{of.metric}, ", (of.severity, _STYLES[Severity(of.severity)]), pending)
+    if one.handling.silenced_by:
+        last = max(one.handling.silenced_by, key=lambda silence: silence.ends_at)
+        yield plain(f"silenced until {last.ends_at:{MINUTE}} by {last.author}: {last.comment}")
+    if one.handling.acknowledged is not None:
+        yield plain(f"{one.handling.acknowledged.author} looks after it: {one.handling.acknowledged.comment}")
+
+
+def _numbers(one: Standing) -> tuple[str, str]:
+    """Value and threshold; an alert about the monitor itself has neither."""
+    if not isinstance(one.of, AlertRow):
+        return "–", "–"
+    rule = former_rule(one.of, one.of.threshold)  # as the alert remembers it
+    return metric_text(rule.metric, one.of.alert.value), threshold_text(rule)
+
+
+def _since(one: Standing) -> datetime:
+    if isinstance(one.of, AlertRow):
+        return one.of.alert.since or one.of.last_window
+    return one.of.opened_window
