@@ -7,7 +7,7 @@ import pytest
 from drift_monitor.core.alerting import INACTIVE, Observation, Verdict
 from drift_monitor.errors import StoreError
 from drift_monitor.store import alerts, leases, runs
-from drift_monitor.store.alerts import AlertKey, AlertRecord, AlertRow, Episode
+from drift_monitor.store.alerts import AlertKey, AlertRecord, AlertRow, Episode, EpisodeFilter
 from drift_monitor.store.connection import Store
 from tests.store.making import TTL, alert_row, firing, hour, planned, prepared
 
@@ -168,3 +168,53 @@ def test_the_states_before_a_window_are_those_after_the_done_window_before(store
     with store.read() as connection:
         assert alerts.states_before(connection, "loans", hour(1)) == {KEY: firing(0)}
         assert alerts.states_before(connection, "loans", hour(0)) == {}
+
+
+def test_episodes_are_paged_newest_first_and_those_that_opened_together_by_id(store: Store) -> None:
+    together = [replace(EPISODE, key=AlertKey(name, "", "psi:warning")) for name in ("age", "b", "c")]
+    new = replace(EPISODE, key=AlertKey("new", "", "psi:warning"), opened_window=hour(7))
+    for episode in (*together, new):
+        opened(store, episode)
+
+    found: list[Episode] = []
+    with store.read() as connection:
+        while page := alerts.episode_page(
+            connection, EpisodeFilter(), limit=2, after=found[-1].place if found else None
+        ):
+            assert len(page) <= 2
+            found += page
+
+    assert found == [new, *sorted(together, key=lambda one: one.id)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "features"),
+    [
+        (EpisodeFilter(), {"open", "closed", "later"}),
+        (EpisodeFilter(is_open=True), {"open", "later"}),
+        (EpisodeFilter(is_open=False), {"closed"}),
+        (EpisodeFilter(feature="open"), {"open"}),
+        (EpisodeFilter(feature=""), set()),
+        (EpisodeFilter(monitor="loans", feature="closed"), {"closed"}),
+        (EpisodeFilter(monitor="cards"), set()),
+        (EpisodeFilter(since=hour(2)), {"open", "closed", "later"}),
+        (EpisodeFilter(since=hour(3)), {"open", "later"}),
+        (EpisodeFilter(until=hour(4)), {"open", "closed"}),
+        (EpisodeFilter(until=hour(0)), set()),
+        (EpisodeFilter(since=hour(3), until=hour(4)), {"open"}),
+    ],
+)
+def test_episodes_are_asked_for_by_monitor_feature_state_and_time(
+    store: Store, asked: EpisodeFilter, features: set[str]
+) -> None:
+    for name, begin, end in (("open", 0, None), ("closed", 0, 2), ("later", 4, None)):
+        episode = replace(
+            EPISODE,
+            key=AlertKey(name, "", "psi:warning"),
+            opened_window=hour(begin),
+            closed_window=None if end is None else hour(end),
+        )
+        opened(store, episode)
+
+    with store.read() as connection:
+        assert {one.key.feature for one in alerts.episode_page(connection, asked, limit=10)} == features

@@ -9,7 +9,15 @@ import pytest
 
 from drift_monitor.store import outbox
 from drift_monitor.store.connection import Store
-from drift_monitor.store.outbox import ClaimedNotification, Delivery, Notification, NotificationState, Outcome
+from drift_monitor.store.outbox import (
+    ClaimedNotification,
+    Delivery,
+    Notification,
+    NotificationFilter,
+    NotificationState,
+    Outcome,
+    StoredNotification,
+)
 from tests.store.hammer import send_notifications
 from tests.store.making import EXPIRED, HOUR, TTL, add_monitor, notification, prepared
 
@@ -138,6 +146,44 @@ def test_queues_say_how_much_waits_for_whom_and_since_when(store: Store) -> None
         ("mail", "webhook", 1),
     ]
     assert queues[0].oldest == oldest
+
+
+def test_notifications_are_paged_newest_first_and_filtered(store: Store) -> None:
+    store.transact(lambda connection: add_monitor(connection, "cards"))
+    add(store, notification(1), notification(1, "mail"), notification(1, monitor="cards"), notification(2))
+    settle(store, held(store), SENT)
+
+    def found(asked: NotificationFilter, limit: int = 10, before: int | None = None) -> list[StoredNotification]:
+        with store.read() as connection:
+            return list(outbox.page(connection, asked, limit=limit, before=before))
+
+    def ids(those: list[StoredNotification]) -> list[str]:
+        return [one.notification.id for one in those]
+
+    first = found(NotificationFilter(), limit=3)
+    assert ids(first) == ["loans/hook/2", "cards/hook/1", "loans/mail/1"]
+    assert ids(found(NotificationFilter(), before=first[-1].seq)) == ["loans/hook/1"]
+    assert ids(found(NotificationFilter(state=NotificationState.SENT))) == ["loans/hook/1"]
+    assert ids(found(NotificationFilter(receiver="mail"))) == ["loans/mail/1"]
+    assert ids(found(NotificationFilter(monitor="cards", receiver="hook"))) == ["cards/hook/1"]
+
+
+def test_the_last_tries_of_each_notification_are_read_at_once(store: Store) -> None:
+    add(store, notification(1), notification(1, "mail"))
+    again = replace(REFUSED, delay=timedelta(0))
+    for receiver in ["hook"] * 3 + ["mail"]:
+        claimed = store.transact(lambda c, name=receiver: outbox.claim(c, "one", TTL, receivers=[name]))
+        assert claimed is not None
+        settle(store, claimed, again)
+
+    with store.read() as connection:
+        tries = outbox.last_tries(connection, ["loans/hook/1", "loans/mail/1", "nothing"], 2)
+    assert {id: [one.attempt for one in those] for id, those in tries.items()} == {
+        "loans/hook/1": [2, 3],
+        "loans/mail/1": [1],
+    }
+    for one in tries["loans/hook/1"]:
+        assert (one.outcome, one.status_code, one.error) == (Outcome.RETRY, 503, "busy")
 
 
 @pytest.mark.slow
