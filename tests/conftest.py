@@ -1,11 +1,20 @@
-"""For every room: a PostgreSQL server for the whole run, a fresh database for each test, and the gate for skips."""
+"""For every room: a PostgreSQL server for the whole run, a fresh database for each test, the gate for skips, profiles.
+
+Property tests try the same examples in every run, however long each takes: what fails, fails again. With
+`--hypothesis-profile=quick` they try a quarter of them.
+"""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgresql import PostgresqlServer, find_binaries
 from tests.skips import SkipGate
+
+settings.register_profile("whole", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("whole"), max_examples=25)
+settings.load_profile("whole")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -31,7 +31,7 @@ class Desk:
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=300, check=False
         )
 
     def type(self, command: str) -> subprocess.CompletedProcess[str]:

@@ -39,10 +39,12 @@ class Watchdog:
         self._end = end
         self._stopped = threading.Event()
         self._last_beat = clock.monotonic()
+        self._seen = (clock.now(), clock.monotonic())
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
         self.beat()
+        self._seen = (self._clock.now(), self._clock.monotonic())
         self._thread.start()
 
     def beat(self) -> None:
@@ -62,7 +64,7 @@ class Watchdog:
         return self.silence < self._settings.stalled_after
 
     def _watch(self) -> None:
-        wall, monotonic = self._clock.now(), self._clock.monotonic()
+        wall, monotonic = self._seen
         while not self._stopped.wait(self._settings.tick.total_seconds()):
             if not self.is_alive:
                 log(_logger, ERROR, "stalled", "The scheduler's loop is dead; the process ends.")

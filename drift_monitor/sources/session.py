@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.2  # before a conflict is tried again, times a random factor
+CANCEL_AGAIN_SECONDS = 0.2
 
 
 @dataclass
@@ -74,10 +75,18 @@ class Session:
     def cancel(self) -> None:
         """End every running statement and refuse further ones."""
         self._cancelled.set()
+        self._cancel_running()
+
+    def _cancel_running(self) -> None:
+        """Again and again until nothing runs: a statement that is only about to begin does not notice."""
         with self._lock:
             running = list(self._running)
         for one in running:
             self.dialect.cancel(one.connection)
+        if running:
+            again = threading.Timer(CANCEL_AGAIN_SECONDS, self._cancel_running)
+            again.daemon = True
+            again.start()
 
     def close(self) -> None:
         """Give every connection back to the database."""

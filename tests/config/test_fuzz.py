@@ -4,13 +4,14 @@ import re
 from pathlib import Path
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_monitor.config.loading import parse
 from drift_monitor.config.sections import RootSection
 from drift_monitor.errors import ConfigError
 from tests.config.keys import all_keys
+from tests.examples import examples
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "example.yaml"
 TOKENS = sorted(set(re.findall(r"\w+|[^\w\s]|\n +", EXAMPLE.read_text())))
@@ -42,25 +43,25 @@ def check(text: str) -> None:
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_arbitrary_text_raises_nothing_but_a_config_error(text: str) -> None:
     check(text)
 
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=60).map(" ".join))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_shuffled_words_of_the_example_raise_nothing_but_a_config_error(text: str) -> None:
     check(text)
 
 
 @given(st.dictionaries(st.sampled_from(["store", "sources", "monitors", "rules", "receivers"]), DOCUMENTS))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_arbitrary_structures_of_known_keys_raise_nothing_but_a_config_error(document: object) -> None:
     check(yaml.safe_dump(document, allow_unicode=True))
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_the_example_with_one_value_changed_raises_nothing_but_a_config_error(data: st.DataObject) -> None:
     lines = EXAMPLE.read_text().splitlines()
     index = data.draw(st.integers(0, len(lines) - 1))

@@ -26,7 +26,7 @@ def test_what_fires_is_told_at_once_after_a_start_and_again_at_every_tick(tmp_pa
             daemon = Daemon(services, lambda old: old, DaemonSettings(resend=timedelta(seconds=0.2)))
             daemon.start()
             try:
-                wait_for(lambda: len(replica.received) >= 3, seconds=8)
+                wait_for(lambda: len(replica.received) >= 3, seconds=120)
             finally:
                 daemon.stop()
     starts = {alert["startsAt"] for one in replica.received for alert in json.loads(one.body)}

@@ -11,7 +11,7 @@ from drift_monitor.app import ServeOptions, Service
 from drift_monitor.config.loading import load
 from tests.cli.shop import HOUR, Shop, open_shop
 from tests.postgresql import PostgresqlServer
-from tests.processes.processes import wait_until
+from tests.processes.processes import PATIENCE_SECONDS, wait_until
 from tests.prometheus.server import Prometheus, scraping
 
 RULE = "      - {metric: kl_reference_live, above: 5, severity: critical}\n"
@@ -53,7 +53,7 @@ def serving(shop: Shop) -> Iterator[int]:
         yield wait_until(lambda: ports[0] if ports else None, "the service listens")
     finally:
         service.end()
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
 
 
 def _measure(shop: Shop) -> None:

@@ -1,4 +1,7 @@
-"""Every query of every dashboard shows data: PromQL in a real Prometheus, SQL on the views of a PostgreSQL store."""
+"""Every query of every dashboard shows data: PromQL in a real Prometheus, SQL on the views of a PostgreSQL store.
+
+Prometheus knows what it has scraped, and the service goes on meanwhile: what a test asks of it, it waits for.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -8,6 +11,7 @@ import pytest
 
 from tests.dashboards.conftest import Running
 from tests.dashboards.grafana import FILES, Target, Viewing, load, promql, sql, targets
+from tests.processes.processes import wait_until
 
 pytestmark = pytest.mark.processes
 VALUES = {
@@ -37,7 +41,7 @@ def test_a_promql_query_has_data(running: Running, target: Target) -> None:
     expression = promql(target.query["expr"], viewing())
     ask = running.prometheus.now if target.query["instant"] else running.prometheus.lately
 
-    assert ask(expression), expression
+    assert wait_until(lambda: ask(expression) or None, f"data of {expression}")
 
 
 @pytest.mark.parametrize("target", list(targets("postgres")), ids=lambda target: target.name)
@@ -63,12 +67,20 @@ def test_a_variable_offers_what_there_is(running: Running, path: Any) -> None:
 
 def test_the_bars_of_a_direction_sum_to_the_divergence_that_is_drawn(running: Running) -> None:
     (bars,) = (one.query["rawSql"] for one in targets("postgres") if one.panel == "What each bin contributes")
-    found = rows(running, bars)
 
     for direction in ("live_reference", "reference_live"):
         column = f"to KL({' ‖ '.join(direction.split('_'))})"
-        (drawn,) = running.prometheus.now(f'drift_kl_divergence_nats{{feature="amount", direction="{direction}"}}')
-        assert sum(row[column] for row in found) == pytest.approx(float(drawn["value"][1]), rel=1e-9)
+        wait_until(
+            lambda direction=direction, column=column: (  # type: ignore[misc]
+                sum(row[column] for row in rows(running, bars)) == pytest.approx(drawn(running, direction), rel=1e-9)
+            ),
+            f"the bars of {direction} sum to what is drawn",
+        )
+
+
+def drawn(running: Running, direction: str) -> float:
+    (series,) = running.prometheus.now(f'drift_kl_divergence_nats{{feature="amount", direction="{direction}"}}')
+    return float(series["value"][1])
 
 
 def test_the_shares_of_each_side_sum_to_one(running: Running) -> None:
@@ -89,13 +101,17 @@ def test_a_chosen_name_cannot_change_the_sql(running: Running) -> None:
 
 
 def test_the_shipped_rules_fire_for_drifted_features_and_for_nothing_else(running: Running) -> None:
-    labels = [one["labels"] for one in running.prometheus.ask("alerts")["alerts"] if one["state"] == "firing"]
+    def firing() -> list[dict[str, str]]:
+        return [one["labels"] for one in running.prometheus.ask("alerts")["alerts"] if one["state"] == "firing"]
 
-    assert {one["alertname"] for one in labels} == {"DataDrift"}
-    assert {one["feature"] for one in labels} <= {"amount", "country"}
-    assert ("orders", "amount", "psi", "warning") in {
-        (one["monitor"], one["feature"], one["metric"], one["severity"]) for one in labels
-    }
+    def is_told() -> bool:
+        return ("orders", "amount", "psi", "warning") in {
+            (one["monitor"], one["feature"], one["metric"], one["severity"]) for one in firing() if "metric" in one
+        }
+
+    wait_until(is_told, "the alert of the drifted feature fires")
+    assert {one["alertname"] for one in firing()} == {"DataDrift"}
+    assert {one["feature"] for one in firing()} <= {"amount", "country"}
 
 
 def test_every_recorded_series_has_data(running: Running) -> None:
@@ -104,4 +120,4 @@ def test_every_recorded_series_has_data(running: Running) -> None:
 
     assert recorded
     for name in recorded:
-        assert running.prometheus.now(name), name
+        assert wait_until(lambda name=name: running.prometheus.now(name) or None, f"data of {name}")  # type: ignore[misc]

@@ -25,7 +25,7 @@ from drift_monitor.store.runs import RunFilter, RunState, Trigger
 from tests.clocks import FixedClock
 
 HOUR = timedelta(hours=1)
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 class LastHours(PaymentsData):

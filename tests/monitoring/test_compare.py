@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_monitor import FeatureComparison, compare, compare_counts
 from drift_monitor.core.status import MeasurementStatus
 from drift_monitor.errors import InputError
+from tests.examples import examples
 
 
 def _one(reference: Any, live: Any, **options: Any) -> FeatureComparison:
@@ -352,7 +353,7 @@ _LISTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(reference=_LISTS, live=_LISTS, as_objects=st.booleans())
 def test_whatever_two_frames_hold_they_are_compared_or_refused(
     reference: list[Any], live: list[Any], as_objects: bool
@@ -373,7 +374,7 @@ def test_whatever_two_frames_hold_they_are_compared_or_refused(
     assert len(report.to_frame()) == len(report.features)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(values=st.lists(st.one_of(st.floats(allow_infinity=False), st.none()), min_size=1, max_size=50))
 def test_a_frame_has_not_drifted_from_itself(values: list[float | None]) -> None:
     one = _one(pd.Series(values, dtype=float), pd.Series(values, dtype=float), smoothing="none")

@@ -15,7 +15,7 @@ from drift_monitor.monitoring.resend import resend
 from tests.alertmanager import Alertmanager, alertmanager, wait_for
 from tests.clocks import FixedClock
 from tests.monitoring.workbench import Bench, Workbench, even, high, hour
-from tests.notify.receivers import Receiver, receiver
+from tests.notify.receivers import Receiver, receiver, refusing
 
 pytestmark = pytest.mark.processes
 
@@ -33,7 +33,7 @@ def running(tmp_path: Path, hook: Receiver) -> Iterator[Alertmanager]:
 
 
 def a_bench(folder: Path, *urls: str) -> Workbench:
-    receivers = [{"name": "am", "alertmanager": {"urls": list(urls), "timeout": "2s"}}]
+    receivers = [{"name": "am", "alertmanager": {"urls": list(urls), "timeout": "30s"}}]
     bench = Workbench(folder, f"sqlite:///{folder / 'drift.db'}", receivers)
     bench.people.train(even(400))
     for number, ages in enumerate([even(200), high(200), even(200), high(200)]):
@@ -138,8 +138,7 @@ def test_alert_that_ended_while_alertmanager_was_away_is_told_to_be_over(
 def test_each_replica_is_told_and_failures_are_counted(tmp_path: Path, running: Alertmanager, hook: Receiver) -> None:
     with ExitStack() as stack:
         second = stack.enter_context(alertmanager(tmp_path / "second", hook.url))
-        with receiver() as gone:
-            away = f"http://127.0.0.1:{gone.port}"
+        away = f"http://127.0.0.1:{stack.enter_context(refusing())}"
         bench = stack.enter_context(a_bench(tmp_path, running.url, away, second.url).open())
         bench.evaluate(1, 2)
         tell(bench)
@@ -185,7 +184,7 @@ def test_alertmanager_keeps_an_alert_for_five_minutes_after_it_was_told(tmp_path
         bench.evaluate(1, 2)
         before = datetime.now(UTC)
         tell(bench)
-        with urllib.request.urlopen(f"{running.url}/api/v2/alerts", timeout=5) as answer:
+        with urllib.request.urlopen(f"{running.url}/api/v2/alerts", timeout=60) as answer:
             (alert,) = json.load(answer)
         ahead = datetime.fromisoformat(alert["endsAt"]) - before
-        assert 295 <= ahead.total_seconds() <= 330
+        assert 295 <= ahead.total_seconds() <= 300 + 120  # a busy machine may be late

@@ -9,12 +9,13 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.email import EmailSender, Login, compose
 from drift_monitor.notify.message import AlertStatus, BinShare
+from tests.examples import examples
 from tests.notify.mail_server import CERTIFICATES, PASSWORD, USER, MailServer, mail_server
 from tests.notify.receivers import raw_server, refusing
 from tests.notify.samples import ID, NOON, an_alert, hostile, stored
@@ -113,7 +114,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(st.text(), st.text())
 def test_any_text_makes_a_mail_of_the_same_headers_and_tags(name: str, text: str) -> None:
     moved = (BinShare(label=name, reference_share=0.1, live_share=0.9, contribution=1.0),)

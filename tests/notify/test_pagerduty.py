@@ -4,12 +4,13 @@ import logging
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.message import AlertStatus
 from drift_monitor.notify.pagerduty import PagerdutySender, event
+from tests.examples import examples
 from tests.notify.pagerduty_stand_in import ROUTING_KEY, pagerduty, problems
 from tests.notify.receivers import receiver
 from tests.notify.samples import ID, NOON, an_alert, stored
@@ -62,7 +63,7 @@ def test_each_alert_is_an_event_of_its_own() -> None:
     assert [one["component"] for one in service.incidents.values()] == ["age", "income"]
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(st.text(), st.text(), st.sampled_from(AlertStatus))
 def test_any_text_keeps_to_the_schema(name: str, text: str, status: AlertStatus) -> None:
     alert = an_alert(name or "x", status, summary=text * 50, description=text * 500, runbook_url=f"https://x/{text}")

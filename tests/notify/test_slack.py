@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.message import AlertStatus, BinShare
 from drift_monitor.notify.slack import SlackSender, escape, slack_message
 from drift_monitor.notify.wording import bar
+from tests.examples import examples
 from tests.notify.receivers import raw_server
 from tests.notify.samples import HOSTILE, ID, NOON, an_alert, hostile, stored
 from tests.notify.slack_stand_in import refusal, slack
@@ -85,7 +86,7 @@ def test_hostile_names_mention_nobody_and_format_nothing() -> None:
     assert "`" not in code[3:-3]
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(st.text(min_size=1), st.integers(1, 60), st.integers(0, 6000))
 def test_any_name_in_any_number_of_alerts_keeps_to_the_schema(name: str, count: int, length: int) -> None:
     moved = tuple(BinShare(label=name * 9, reference_share=0.1, live_share=1.0, contribution=0.1) for _ in range(8))

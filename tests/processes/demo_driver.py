@@ -1,17 +1,26 @@
 """The demo as `drift-monitor demo --once` runs it, at a time that stands still and over the last days only.
 
-python -m tests.processes.demo_driver DIRECTORY NOW WEBHOOK_URL
+python -m tests.processes.demo_driver DIRECTORY NOW WEBHOOK_URL [row|window NUMBER]
+
+With the last two it kills itself: in the transaction that writes the rows, or in the middle of measuring a window.
 """
 
+import os
+import signal
+import sqlite3
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from drift_monitor.app import open_services
 from drift_monitor.cli.demo import deliver_all, measure, prepare
 from drift_monitor.config.loading import load
 from drift_monitor.demo.catalogue import PaymentsData
 from drift_monitor.demo.database import History
+from drift_monitor.telemetry.steps import Step
 from tests.clocks import FixedClock
 
 SEED = 2013
@@ -25,10 +34,43 @@ class LastDays(PaymentsData):
         return history.planned_until - MEASURED
 
 
-def main(directory: str, now: str, webhook_url: str) -> None:
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at_row(number: int) -> None:
+    connect, rows = sqlite3.connect, count(1)
+
+    def trace(statement: str) -> None:
+        if statement.startswith("INSERT INTO payments") and next(rows) == number:
+            die()
+
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.set_trace_callback(trace)
+        return connection
+
+    sqlite3.connect = traced  # type: ignore[assignment]  # the demo's own connections; the store's are made elsewhere
+
+
+def dying_at_window(number: int) -> Callable[[Step, str], None]:
+    """Before the n-th window is committed."""
+    windows = count(1)
+
+    def observe(step: Step, path: str) -> None:
+        if step is Step.FINISH_BEFORE_COMMIT and next(windows) == number:
+            die()
+
+    return observe
+
+
+def main(directory: str, now: str, webhook_url: str, death: str = "", number: str = "0") -> None:
     data, at = LastDays(), datetime.fromisoformat(now)
+    if death == "row":
+        die_at_row(int(number))
+    observe = dying_at_window(int(number) if death == "window" else 0)
     config, history = prepare(data, Path(directory), seed=SEED, until=at, webhook_url=webhook_url)
-    with open_services(load(config), clock=FixedClock(at)) as services:
+    with open_services(load(config), clock=FixedClock(at), observe_step=observe) as services:
         measure(services, data, history, lambda monitor, step: None)
         deliver_all(services)
 

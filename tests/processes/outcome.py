@@ -26,7 +26,10 @@ VOLATILE: Mapping[str, frozenset[str]] = {
     "pane": frozenset({"read_at"}),
     "pane_rows": frozenset({"read_at"}),
     "run": frozenset(
-        {"attempts", "owner", "token", "lease_until", "next_at", "planned_at", "started_at", "finished_at"}
+        {
+            *("attempts", "postponed", "owner", "token", "lease_until"),
+            *("next_at", "planned_at", "started_at", "finished_at"),
+        }
     ),
     "outbox": frozenset({"seq", "attempts", "owner", "token", "lease_until", "next_at", "created_at", "sent_at"}),
 }

@@ -18,8 +18,10 @@ from tests.processes.service_process import Orders, serve
 
 Found = TypeVar("Found")
 
-PATIENCE_SECONDS = 30.0  # on a busy machine
+PATIENCE_SECONDS = 120.0  # on a busy machine; a work that was put off once comes again after 30
+ANSWER_SECONDS = 60.0  # for one answer of the listener
 LOOK_AGAIN_SECONDS = 0.02
+SIGKILLED = -9
 
 # A process of its own that has imported the service once; children are forked from it, in milliseconds.
 _context = multiprocessing.get_context("forkserver")
@@ -60,12 +62,12 @@ class ServiceProcess:
     @property
     def steps(self) -> list[tuple[str, str]]:
         """(step, path), in the order they were reached."""
-        text = self.orders.trace.read_text() if self.orders.trace.exists() else ""
-        return [(step, path) for step, _, path in (line.partition(" ") for line in text.splitlines())]
+        lines = (line.partition(" ") for line in _whole_lines(self.orders.trace))
+        return [(step, path) for step, _, path in lines]
 
     @property
     def log(self) -> str:
-        return self.orders.log.read_text() if self.orders.log.exists() else ""
+        return "\n".join(_whole_lines(self.orders.log))
 
     @property
     def exit_code(self) -> int | None:
@@ -114,7 +116,7 @@ class ServiceProcess:
             headers={"Content-Type": "application/json"} if post else {},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -129,6 +131,12 @@ class ServiceProcess:
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()
+
+
+def _whole_lines(path: Path) -> Sequence[str]:
+    """The lines of a file that somebody may be writing to."""
+    text = path.read_text() if path.exists() else ""
+    return text[: text.rfind("\n") + 1].splitlines()
 
 
 @contextmanager

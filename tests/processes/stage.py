@@ -9,11 +9,11 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from psycopg import sql
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from drift_monitor.app import open_services
 from drift_monitor.clock import SystemClock
@@ -21,12 +21,13 @@ from drift_monitor.config.loading import load
 from drift_monitor.monitoring.on_demand import evaluate_now
 from drift_monitor.monitoring.planning import planned_run
 from drift_monitor.store import runs
-from drift_monitor.store.connection import Store
+from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.runs import Trigger
+from drift_monitor.store.schema import outbox, run
 from tests.notify.receivers import Receiver, receiver
 from tests.postgresql import PostgresqlServer
 from tests.processes.outcome import Outcome, read_outcome
-from tests.processes.processes import NeverHappened, ServiceProcess, posts, started, wait_until
+from tests.processes.processes import SIGKILLED, NeverHappened, ServiceProcess, posts, started, wait_until
 from tests.processes.service_process import QUICK, DaemonSettings, Halt, Orders
 from tests.processes.world import HOUR, WINDOWS, Timeline, add_late_rows, build_source, configuration
 
@@ -137,11 +138,28 @@ class Stage:
             logs = "\n".join(f"--- {one.orders.name}\n{one.log[-2000:]}" for one in self.everybody)
             raise NeverHappened(f"runs {self.counts('run')}, outbox {self.counts('outbox')}\n{logs}") from None
 
+    def bury(self, process: ServiceProcess) -> None:
+        """Wait until a process has killed itself, all that it has sent is received, and what it held is free."""
+        assert process.wait() == SIGKILLED
+        self._settle()
+
     def run_until_quiet(self, orders: Orders) -> None:
-        """One service that works everything off and ends when told."""
+        """One service, after all others are dead, that works everything off and ends when told."""
+        self._settle()
         with self.started(orders) as (process,):
             self.wait_until_quiet()
             end(process)
+
+    def _settle(self) -> None:
+        """As after a while in which nobody was there: no request is under way, and no lease holds any more."""
+        self.receiver.wait_for_the_dead()
+
+        def end_leases(connection: Transaction) -> None:
+            over = self.store.now(connection) - timedelta(seconds=1)
+            for table in (run, outbox):
+                connection.execute(update(table).where(table.c.lease_until > over).values(lease_until=over))
+
+        self.store.transact(end_leases)
 
 
 def end(process: ServiceProcess) -> None:

@@ -46,8 +46,8 @@ def test_a_bad_configuration_is_refused_and_a_good_one_takes_its_place(
 
         stage.config.write_text(fewer)
         service.send(signal.SIGHUP)
-        wait_until(lambda: service.metric(SUCCESSFUL) == 1, "the configuration is loaded")
-        assert service.events("reloaded")[-1]["monitors"] == 1
+        assert service.wait_for_event("reloaded")["monitors"] == 1
+        assert service.metric(SUCCESSFUL) == 1
         assert enabled(stage) == {"orders"}
         end(service)
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 
 from drift_monitor.telemetry.steps import Step
 from tests.processes.outcome import Outcome, differences, violations
-from tests.processes.service_process import QUICK, REFUSED_EXIT_CODE, Fate, Halt
+from tests.processes.processes import SIGKILLED
+from tests.processes.service_process import BRIEF, QUICK, REFUSED_EXIT_CODE, Fate, Halt
 from tests.processes.stage import Stage, Template, end
-from tests.processes.test_crash import SIGKILLED
 
-PATIENT = replace(QUICK, workers=1, lease=timedelta(seconds=15))
+ONE_WORKER = replace(QUICK, workers=1)
 
 
 def test_a_second_daemon_on_a_sqlite_file_is_refused_until_the_first_has_gone(
@@ -40,7 +39,7 @@ def test_replicas_share_the_work_and_no_window_is_evaluated_twice(
     stage = open_stage(postgresql_template)
     held = Halt(step=Step.CLAIM_AFTER_COMMIT, fate=Fate.HELD)
     names = ("one", "two")
-    with stage.started(*(stage.orders(name, held, settings=PATIENT) for name in names)) as replicas:
+    with stage.started(*(stage.orders(name, held, settings=ONE_WORKER) for name in names)) as replicas:
         first = [replica.wait_for_step(Step.CLAIM_AFTER_COMMIT) for replica in replicas]
         assert len(set(first)) == 2
         for replica in replicas:
@@ -61,11 +60,10 @@ def test_a_replica_takes_over_what_a_killed_one_held(
 ) -> None:
     stage = open_stage(postgresql_template)
     killed = Halt(step=Step.COMPUTE_DONE, occurrence=2)
-    with stage.started(stage.orders("one", killed), stage.orders("two")) as (one, two):
+    # Where the other one is so quick that this one never comes to its second window, it is killed at the end.
+    with stage.started(stage.orders("one", killed, settings=BRIEF), stage.orders("two")) as (_, two):
         stage.wait_until_quiet()
         end(two)
-        if one.exit_code is None:  # the other one was so quick that it never came to its second window
-            end(one)
 
     found = stage.outcome()
     assert violations(found) == []

@@ -36,7 +36,7 @@ class Prometheus:
         """The `data` of an answer; a warning or an error fails the test, with what it said."""
         query = urllib.parse.urlencode(parameters, doseq=True)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}?{query}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}?{query}", timeout=60) as answer:
                 document = json.load(answer)
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{parameters}: {error.read().decode()}") from None
@@ -68,7 +68,7 @@ def scraping(port: int, folder: Path) -> Iterator[Prometheus]:
             wait_until(lambda: _has_scraped(prometheus), "Prometheus has scraped the service a few times")
             yield prometheus
         finally:
-            process.terminate()
+            process.kill()
             process.wait()
 
 

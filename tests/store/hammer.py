@@ -1,12 +1,17 @@
 """Work for the processes that a test lets loose on one store."""
 
+import time
 from collections.abc import Callable
+from typing import TypeVar
 
+from drift_monitor.errors import StoreUnavailable
 from drift_monitor.store import leases, outbox, runs
 from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.outbox import Delivery, Outcome
 from tests.store.conftest import opened
 from tests.store.making import TTL
+
+Result = TypeVar("Result")
 
 
 def finish_runs(url: str, owner: str) -> list[tuple[str, str]]:
@@ -14,9 +19,9 @@ def finish_runs(url: str, owner: str) -> list[tuple[str, str]]:
     done = []
     with opened(url) as store:
         while _is_due(store):
-            held = store.transact(lambda connection: leases.claim(connection, owner, TTL))
+            held = _patiently(store, lambda connection: leases.claim(connection, owner, TTL))
             if held is not None:
-                store.transact(_confirming(held))
+                _patiently(store, _confirming(held))
                 done.append((held.key.monitor, held.key.window_end.isoformat()))
     return done
 
@@ -26,11 +31,22 @@ def send_notifications(url: str, owner: str) -> list[str]:
     sent = []
     with opened(url) as store:
         while _is_waiting(store):
-            claimed = store.transact(lambda connection: outbox.claim(connection, owner, TTL))
+            claimed = _patiently(store, lambda connection: outbox.claim(connection, owner, TTL))
             if claimed is not None:
                 sent.append(claimed.notification.id)
-                store.transact(_settling(claimed))
+                _patiently(store, _settling(claimed))
     return sent
+
+
+def _patiently(store: Store, work: Callable[[Transaction], Result]) -> Result:
+    """Try again where the file is busy for longer than a transaction waits, as the daemon does at its next tick."""
+    deadline = time.monotonic() + TTL.total_seconds() / 2
+    while True:
+        try:
+            return store.transact(work)
+        except StoreUnavailable:
+            if time.monotonic() > deadline:
+                raise
 
 
 def _is_due(store: Store) -> bool:

@@ -89,8 +89,8 @@ def test_a_host_that_died_inside_a_transaction_does_not_keep_its_window(postgres
         migrate.upgrade(dead)
         dead.transact(_one_due_run)
         with dead.engine.connect() as connection:
-            connection.execute(text("SET idle_in_transaction_session_timeout = '300ms'"))
             assert leases.claim(connection, "dead", TTL) is not None
+            connection.execute(text("SET idle_in_transaction_session_timeout = '300ms'"))
             # The dead one never commits and never closes its connection: the server does that for it.
             with alive.begin() as waiting:
                 waiting.execute(text("SELECT 1 FROM run FOR UPDATE"))

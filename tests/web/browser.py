@@ -13,6 +13,7 @@ import select
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _SWITCHES = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
 )  # fmt: skip
-_TIMEOUT = 60.0
+_TIMEOUT = 120.0  # on a busy machine
 _COMPLAINTS = {"Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Page.javascriptDialogOpening"}
 
 
@@ -87,14 +88,14 @@ class Browser:
                 return result
             self.events.append(answer)
 
-    def wait_for(self, method: str, session: str) -> dict[str, Any]:
-        """The next event of this kind, those that have come already included."""
+    def wait_for(self, session: str, is_awaited: Callable[[dict[str, Any]], bool]) -> None:
+        """Until there is such an event, those that have come already included."""
         seen = 0
         while True:
             for event in self.events[seen:]:
                 seen += 1
-                if event.get("method") == method and event.get("sessionId") == session:
-                    return event
+                if event.get("sessionId") == session and is_awaited(event):
+                    return
             self.events.append(self._next())
 
     def _next(self) -> dict[str, Any]:
@@ -115,6 +116,7 @@ class Browser:
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Audits"):
             self.call(f"{domain}.enable", session)
+        self.call("Page.setLifecycleEventsEnabled", session, enabled=True)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", session, features=[scheme])
         self.call(
@@ -126,8 +128,9 @@ class Browser:
             mobile=width < 600,
         )
         page = Page(self, session)
-        self.call("Page.navigate", session, url=url)
-        self.wait_for("Page.loadEventFired", session)
+        loader = self.call("Page.navigate", session, url=url)["loaderId"]
+        # The empty page that the tab opened with is loaded, too, perhaps only now: the event must be of this one.
+        self.wait_for(session, lambda event: _is_loaded(event, loader))
         return page
 
 
@@ -144,14 +147,16 @@ class Page:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
+    def wait_for_complaint(self, word: str) -> None:
+        """Until the browser has complained of something in these words."""
+        self._browser.wait_for(self._session, lambda event: _is_complaint(event) and word in json.dumps(event))
+
     @property
     def complaints(self) -> list[str]:
         """Console messages, script errors, dialogs, violations of the content security policy, failed loads."""
         self.evaluate("0")  # whatever was said before has arrived once this is answered
         own = [event for event in self._browser.events if event.get("sessionId") == self._session]
-        said = [event for event in own if event["method"] in _COMPLAINTS]
-        said += [event for event in own if event["method"] == "Audits.issueAdded" and _is_policy(event)]
-        return [json.dumps(event["params"]) for event in said]
+        return [json.dumps(event["params"]) for event in own if _is_complaint(event)]
 
     def screenshot(self, path: Path) -> Path:
         """The whole page as a picture."""
@@ -160,5 +165,12 @@ class Page:
         return path
 
 
-def _is_policy(event: dict[str, Any]) -> bool:
-    return str(event["params"]["issue"]["code"]) == "ContentSecurityPolicyIssue"
+def _is_loaded(event: dict[str, Any], loader: str) -> bool:
+    params = event.get("params", {})
+    return event.get("method") == "Page.lifecycleEvent" and (params["name"], params["loaderId"]) == ("load", loader)
+
+
+def _is_complaint(event: dict[str, Any]) -> bool:
+    if event.get("method") == "Audits.issueAdded":
+        return str(event["params"]["issue"]["code"]) == "ContentSecurityPolicyIssue"
+    return event.get("method") in _COMPLAINTS

@@ -14,6 +14,8 @@ from drift_monitor.web.server import WebServer
 from drift_monitor.web.surface import Surface
 from tests.web.snapshots import NOON, a_snapshot
 
+PATIENCE_SECONDS = 120.0  # on a busy machine
+
 
 class StoppedClock:
     """Always noon."""
@@ -39,7 +41,7 @@ class Service:
 
     def raw(self, request: bytes) -> bytes:
         """Send bytes, read until the server closes."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS) as connection:
             connection.sendall(request)
             answer = b""
             # A server that refuses before reading everything may reset.
@@ -70,4 +72,4 @@ def serving(
     try:
         yield service
     finally:
-        assert server.stop(5), "the server thread did not end"
+        assert server.stop(PATIENCE_SECONDS), "the server thread did not end"

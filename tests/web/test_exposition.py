@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from drift_monitor.web.exposition import Exposition, expose
 from drift_monitor.web.families import FAMILIES
 from drift_monitor.web.snapshot import FeatureSnapshot, QueueSnapshot, RuleSnapshot, Snapshot
+from tests.examples import examples
 from tests.web.promtool import check_metrics
 from tests.web.snapshots import NOON, a_feature, a_monitor, a_rule, a_snapshot
 
@@ -246,7 +247,7 @@ def test_long_names_with_the_same_start_stay_two_series() -> None:
     assert len({dict(labels)["feature"] for _, labels in shown if "feature" in dict(labels)}) == 2
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.text(), min_size=1, max_size=6), st.text(), st.text())
 def test_any_names_give_a_page_that_parses(names: list[str], monitor: str, table: str) -> None:
     features = tuple(a_feature(name, segment=segment) for name in names for segment in ("", monitor))

@@ -4,7 +4,6 @@ import base64
 from collections.abc import Iterator
 
 import bcrypt
-import httpx
 import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
@@ -13,6 +12,7 @@ from starlette.routing import Route
 
 from drift_monitor.config.web import WebConfig
 from drift_monitor.web.access import BasicAuth, ListenAddress, allowed_hosts, bind_problem, parse_address
+from tests.web import http
 from tests.web.serving import serving
 
 PASSWORD = "correct horse"
@@ -23,7 +23,7 @@ WITH_USERS = WebConfig(users={"scraper": SecretStr(HASH)})
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LOCALHOST", "[::1]:{port}", "drift.example"])
 def test_own_names_are_answered(host: str) -> None:
     with serving(external_urls=("https://drift.example/monitoring",)) as service:
-        answer = httpx.get(f"{service.url}/-/healthy", headers={"Host": host.format(port=service.port)})
+        answer = http.get(f"{service.url}/-/healthy", headers={"Host": host.format(port=service.port)})
     assert answer.status_code == 200
 
 
@@ -53,7 +53,7 @@ def test_wildcard_answers_to_addresses_but_not_to_unknown_names() -> None:
 )
 def test_every_route_but_health_needs_credentials(path: str, credentials: tuple[str, str] | None) -> None:
     with serving(WITH_USERS) as service:
-        answer = httpx.get(service.url + path, auth=credentials)
+        answer = http.get(service.url + path, auth=credentials)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Basic ")
     assert "drift_kl" not in answer.text
@@ -72,15 +72,15 @@ def test_every_route_but_health_needs_credentials(path: str, credentials: tuple[
 )
 def test_malformed_credentials_are_refused_not_an_error(header: str) -> None:
     with serving(WITH_USERS) as service:
-        assert httpx.get(f"{service.url}/metrics", headers={"Authorization": header}).status_code == 401
+        assert http.get(f"{service.url}/metrics", headers={"Authorization": header}).status_code == 401
 
 
 def test_right_credentials_and_health_without_any_pass() -> None:
     with serving(WITH_USERS) as service:
-        assert httpx.get(f"{service.url}/metrics", auth=("scraper", PASSWORD)).status_code == 200
-        assert httpx.get(f"{service.url}/metrics", auth=("scraper", PASSWORD)).status_code == 200
+        assert http.get(f"{service.url}/metrics", auth=("scraper", PASSWORD)).status_code == 200
+        assert http.get(f"{service.url}/metrics", auth=("scraper", PASSWORD)).status_code == 200
         for path in ("/-/healthy", "/-/ready"):
-            assert httpx.get(service.url + path).status_code == 200
+            assert http.get(service.url + path).status_code == 200
 
 
 def test_slow_password_check_is_done_once_and_a_flood_of_guesses_keeps_the_answer(
@@ -123,7 +123,7 @@ def test_slow_password_check_is_done_once_and_a_flood_of_guesses_keeps_the_answe
 def test_requests_that_change_something_must_come_from_our_own_pages(headers: dict[str, str], status: int) -> None:
     with serving(reload=lambda: None, external_urls=("https://drift.example/x",)) as service:
         sent = {name: value.format(port=service.port) for name, value in headers.items()}
-        assert httpx.post(f"{service.url}/-/reload", headers=sent).status_code == status
+        assert http.post(f"{service.url}/-/reload", headers=sent).status_code == status
 
 
 async def echo(request: Request) -> PlainTextResponse:
@@ -136,8 +136,8 @@ def test_body_up_to_the_limit_reaches_its_route_and_a_larger_one_is_refused() ->
 
     with serving(routes=(Route("/echo", echo, methods=["POST"]),)) as service:
         url = f"{service.url}/echo"
-        assert httpx.post(url, content=b"x" * 256 * 1024).text == str(256 * 1024)
-        assert httpx.post(url, content=chunks(256 * 1024)).text == str(256 * 1024)
+        assert http.post(url, content=b"x" * 256 * 1024).text == str(256 * 1024)
+        assert http.post(url, content=chunks(256 * 1024)).text == str(256 * 1024)
         assert service.raw(b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 262145\r\n\r\n").startswith(
             b"HTTP/1.1 413 "
         )
@@ -155,7 +155,7 @@ def test_oversized_head_is_refused(length: int) -> None:
 def test_headers_of_the_web_configuration_win() -> None:
     config = WebConfig(headers={"X-Frame-Options": "SAMEORIGIN", "Strict-Transport-Security": "max-age=60"})
     with serving(config) as service:
-        headers = httpx.get(f"{service.url}/-/healthy").headers
+        headers = http.get(f"{service.url}/-/healthy").headers
     assert headers.get_list("x-frame-options") == ["SAMEORIGIN"]
     assert headers["strict-transport-security"] == "max-age=60"
     assert "server" not in headers

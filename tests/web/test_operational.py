@@ -13,8 +13,9 @@ from starlette.routing import Route
 
 from drift_monitor.errors import ConfigError, Problem, StoreUnavailable
 from drift_monitor.web.snapshot import Snapshot
+from tests.web import http
 from tests.web.promtool import check_metrics
-from tests.web.serving import serving
+from tests.web.serving import PATIENCE_SECONDS, serving
 
 
 def test_scrape_holds_results_and_process_metrics_and_is_clean() -> None:
@@ -22,7 +23,7 @@ def test_scrape_holds_results_and_process_metrics_and_is_clean() -> None:
         service.telemetry.declare(
             monitors=["credit_inputs", "payments"], receivers=[("hook", "webhook")], sources=["warehouse"]
         )
-        answer = httpx.get(f"{service.url}/metrics")
+        answer = http.get(f"{service.url}/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     names = {family.name for family in text_string_to_metric_families(answer.text)}
     assert {"drift_kl_divergence_nats", "drift_monitor_runs", "drift_build_info", "drift_exposition_series"} <= names
@@ -31,13 +32,13 @@ def test_scrape_holds_results_and_process_metrics_and_is_clean() -> None:
 
 def test_openmetrics_is_spoken_to_those_who_ask() -> None:
     with serving() as service:
-        answer = httpx.get(f"{service.url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+        answer = http.get(f"{service.url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert any(family.name == "drift_kl_divergence_nats" for family in parse_openmetrics(answer.text))
 
 
 def test_gzip_is_used_only_where_it_is_accepted() -> None:
-    with serving() as service, httpx.Client() as client:
+    with serving() as service, httpx.Client(timeout=PATIENCE_SECONDS) as client:
         plain = client.get(f"{service.url}/metrics", headers={"Accept-Encoding": "identity"})
         refused = client.get(f"{service.url}/metrics", headers={"Accept-Encoding": "gzip;q=0"})
         packed = client.get(f"{service.url}/metrics", headers={"Accept-Encoding": "br, gzip"})
@@ -52,7 +53,7 @@ def test_gzip_is_used_only_where_it_is_accepted() -> None:
 def test_filter_holds_for_results_and_process_metrics() -> None:
     with serving() as service:
         service.telemetry.declare(monitors=["credit_inputs", "payments"], receivers=[], sources=[])
-        text = httpx.get(f"{service.url}/metrics?monitor[]=payments").text
+        text = http.get(f"{service.url}/metrics?monitor[]=payments").text
     assert 'drift_monitor_runs_total{monitor="payments"}' in text
     assert 'drift_monitor_info{monitor="payments"' in text
     assert "credit_inputs" not in text
@@ -69,8 +70,8 @@ def test_unreadable_store_leaves_process_metrics_and_says_store_down() -> None:
         return answer
 
     with serving(snapshot=snapshot) as service:
-        down = httpx.get(f"{service.url}/metrics")
-        up = httpx.get(f"{service.url}/metrics")
+        down = http.get(f"{service.url}/metrics")
+        up = http.get(f"{service.url}/metrics")
     assert down.status_code == 200
     assert "drift_store_up 0.0" in down.text
     assert "drift_kl_divergence_nats" not in down.text
@@ -79,8 +80,8 @@ def test_unreadable_store_leaves_process_metrics_and_says_store_down() -> None:
 
 def test_budget_is_applied_and_what_it_drops_is_counted() -> None:
     with serving(max_series=40) as service:
-        text = httpx.get(f"{service.url}/metrics").text
-        again = httpx.get(f"{service.url}/metrics").text
+        text = http.get(f"{service.url}/metrics").text
+        again = http.get(f"{service.url}/metrics").text
 
     def number(page: str, name: str) -> float:
         return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(f"{name} "))
@@ -96,9 +97,9 @@ def test_budget_is_applied_and_what_it_drops_is_counted() -> None:
 def test_health_answers_yes_or_503(path: str, method: str) -> None:
     state = {"on": True}
     with serving(healthy=lambda: state["on"], ready=lambda: state["on"]) as service:
-        well = httpx.request(method, service.url + path)
+        well = http.request(method, service.url + path)
         state["on"] = False
-        ill = httpx.request(method, service.url + path)
+        ill = http.request(method, service.url + path)
     assert (well.status_code, ill.status_code) == (200, 503)
     assert bool(well.content) is (method == "GET")
 
@@ -107,17 +108,17 @@ def test_health_answers_while_scrapes_hang_on_the_store() -> None:
     release = threading.Event()
 
     def hang() -> Snapshot:
-        release.wait(20)
+        release.wait(PATIENCE_SECONDS)
         return Snapshot()
 
     with serving(snapshot=hang) as service:
         threads = [
-            threading.Thread(target=lambda: httpx.get(f"{service.url}/metrics", timeout=30), daemon=True)
+            threading.Thread(target=lambda: http.get(f"{service.url}/metrics", timeout=PATIENCE_SECONDS), daemon=True)
             for _ in range(50)
         ]
         for thread in threads:
             thread.start()
-        status = httpx.get(f"{service.url}/-/healthy", timeout=5).status_code
+        status = http.get(f"{service.url}/-/healthy", timeout=PATIENCE_SECONDS / 2).status_code
         release.set()
         for thread in threads:
             thread.join()
@@ -126,7 +127,7 @@ def test_health_answers_while_scrapes_hang_on_the_store() -> None:
 
 def test_reload_is_refused_unless_lifecycle_is_enabled() -> None:
     with serving() as service:
-        assert httpx.post(f"{service.url}/-/reload").status_code == 403
+        assert http.post(f"{service.url}/-/reload").status_code == 403
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
@@ -140,10 +141,10 @@ def test_reload_calls_and_reports_what_was_wrong(method: str) -> None:
             raise problems[0]
 
     with serving(reload=reload) as service:
-        good = httpx.request(method, f"{service.url}/-/reload")
+        good = http.request(method, f"{service.url}/-/reload")
         problems.append(ConfigError((Problem("drift.yaml", 3, 5, "unknown key 'evry'", "did you mean 'every'?"),)))
-        bad = httpx.request(method, f"{service.url}/-/reload")
-        assert httpx.get(f"{service.url}/-/reload").status_code == 405
+        bad = http.request(method, f"{service.url}/-/reload")
+        assert http.get(f"{service.url}/-/reload").status_code == 405
     assert (good.status_code, bad.status_code) == (200, 500)
     assert "drift.yaml:3:5: unknown key 'evry' (did you mean 'every'?)" in bad.text
     assert len(calls) == 2
@@ -154,8 +155,8 @@ def test_routes_of_other_rooms_are_served_behind_the_same_gate() -> None:
         return PlainTextResponse("a page")
 
     with serving(routes=(Route("/", page),)) as service:
-        answer = httpx.get(f"{service.url}/")
-        missing = httpx.get(f"{service.url}/nothing")
+        answer = http.get(f"{service.url}/")
+        missing = http.get(f"{service.url}/nothing")
     assert answer.text == "a page"
     for each in (answer, missing):
         assert each.headers["x-content-type-options"] == "nosniff"
@@ -168,7 +169,7 @@ def test_error_in_a_route_shows_nothing_of_itself() -> None:
         raise RuntimeError("canary-in-an-exception")
 
     with serving(routes=(Route("/", broken),)) as service:
-        answer = httpx.get(f"{service.url}/")
+        answer = http.get(f"{service.url}/")
     assert answer.status_code == 500
     assert "canary" not in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"

@@ -46,7 +46,7 @@ class Visitor:
 
     def fetch(self, url: str) -> tuple[int, str, str]:
         try:
-            with urllib.request.urlopen(url, timeout=20) as answer:
+            with urllib.request.urlopen(url, timeout=120) as answer:
                 return answer.status, answer.read().decode(), answer.headers["Content-Type"]
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(), error.headers["Content-Type"]

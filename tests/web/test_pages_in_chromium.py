@@ -77,7 +77,7 @@ def test_a_style_attribute_would_be_noticed(browser: Browser, address: str) -> N
     page = opened(browser, address, "overview", "desk")
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">red</p>')")
 
-    assert any("style" in complaint for complaint in page.complaints)
+    page.wait_for_complaint("style")
 
 
 @pytest.mark.parametrize("path", PATHS)

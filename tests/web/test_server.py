@@ -1,8 +1,10 @@
-"""The server against clients that dawdle, over raw sockets."""
+"""The server against clients that dawdle, over raw sockets.
+
+Deadlines that are to pass are short, all others are so long that no pause of a busy machine comes near them.
+"""
 
 import socket
 import ssl
-import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -18,9 +20,11 @@ from starlette.routing import Route
 from drift_monitor.config.web import ClientAuth, TlsConfig, TlsVersion, WebConfig
 from drift_monitor.web.protocol import Limits
 from drift_monitor.web.server import WebServer
-from tests.web.serving import Service, serving
+from tests.web import http
+from tests.web.serving import PATIENCE_SECONDS, Service, serving
 
 CERTIFICATES = Path(__file__).parents[1] / "certificates"
+NEVER = 10 * PATIENCE_SECONDS  # a deadline that is none
 
 
 @contextmanager
@@ -28,14 +32,16 @@ def half_open(service: Service, count: int, sent: bytes) -> Iterator[list[socket
     with ExitStack() as stack:
         connections = []
         for _ in range(count):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10))
+            connection = stack.enter_context(
+                socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS)
+            )
             connection.sendall(sent)
             connections.append(connection)
         yield connections
 
 
-def closed_within(connection: socket.socket, seconds: float) -> bool:
-    """Whether the server ends the connection by then."""
+def is_closed(connection: socket.socket, seconds: float = PATIENCE_SECONDS) -> bool:
+    """Whether the server ends the connection within that time."""
     connection.settimeout(seconds)
     try:
         while connection.recv(65536):
@@ -47,23 +53,21 @@ def closed_within(connection: socket.socket, seconds: float) -> bool:
     return True
 
 
-@pytest.mark.parametrize("limits", [Limits(), Limits(connections=100)])
-def test_normal_requests_stay_fast_beside_300_half_sent_ones(limits: Limits) -> None:
+@pytest.mark.parametrize("connections", [200, 100])
+def test_normal_requests_are_answered_beside_300_half_sent_ones(connections: int) -> None:
+    limits = Limits(connections=connections, head_seconds=NEVER)
     with serving(limits=limits) as service, half_open(service, 300, b"GET /metrics HTTP/1.1\r\nHost: loc"):
-        took = []
         for _ in range(40):
-            started = time.monotonic()
-            assert httpx.get(f"{service.url}/metrics", timeout=10).status_code == 200
-            took.append(time.monotonic() - started)
-    assert statistics.quantiles(took, n=20)[-1] < 1.0
+            assert http.get(f"{service.url}/metrics").status_code == 200
 
 
 def test_cap_holds_whatever_is_open() -> None:
-    with serving(limits=Limits(connections=10)) as service, half_open(service, 30, b"GET ") as connections:
-        assert httpx.get(f"{service.url}/-/healthy").status_code == 200
+    limits = Limits(connections=10, head_seconds=NEVER)
+    with serving(limits=limits) as service, half_open(service, 30, b"GET ") as connections:
+        assert http.get(f"{service.url}/-/healthy").status_code == 200
         # The oldest 21 gave way to the 20 that came after them and to the request.
-        assert all(closed_within(connection, 5) for connection in connections[:21])
-        assert not closed_within(connections[-1], 0.2)
+        assert all(is_closed(connection) for connection in connections[:21])
+        assert not is_closed(connections[-1], 0.2)
 
 
 @pytest.mark.parametrize(
@@ -71,15 +75,15 @@ def test_cap_holds_whatever_is_open() -> None:
     [
         b"",
         b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-A: ",
-        b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc",
+        b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc",
         b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\nGET /met",
     ],
     ids=["nothing", "half a head", "half a body", "half a second request"],
 )
 def test_dripping_client_is_cut_at_the_deadline_of_its_phase(sent: bytes) -> None:
     limits = Limits(head_seconds=0.4, body_seconds=0.4, keep_alive_seconds=1)
+    started = time.monotonic()
     with serving(limits=limits) as service, half_open(service, 1, sent) as (connection,):
-        started = time.monotonic()
         stop = threading.Event()
 
         def drip() -> None:
@@ -91,16 +95,16 @@ def test_dripping_client_is_cut_at_the_deadline_of_its_phase(sent: bytes) -> Non
 
         thread = threading.Thread(target=drip)
         thread.start()
-        closed = closed_within(connection, 5)
+        closed = is_closed(connection)
         took = time.monotonic() - started
         stop.set()
         thread.join()
     assert closed
-    assert 0.3 < took < 3
+    assert took > 0.3
 
 
 def test_slow_but_complete_requests_on_one_connection_are_served() -> None:
-    with serving(limits=Limits(head_seconds=1.0)) as service, half_open(service, 1, b"") as (connection,):
+    with serving(limits=Limits(head_seconds=NEVER)) as service, half_open(service, 1, b"") as (connection,):
         for _ in range(3):
             connection.sendall(b"GET /-/healthy HTTP/1.1\r\n")
             connection.sendall(b"Host: localhost\r\n\r\n")
@@ -111,16 +115,19 @@ def test_slow_but_complete_requests_on_one_connection_are_served() -> None:
 
 
 def test_client_that_does_not_read_its_answer_is_cut() -> None:
+    asked = threading.Event()
+
     def large(request: Request) -> PlainTextResponse:
+        asked.set()
         return PlainTextResponse("x" * 50_000_000)
 
     limits = Limits(answer_seconds=0.4)
     request = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with (
         serving(limits=limits, routes=(Route("/large", large),)) as service,
-        half_open(service, 1, request) as (connection,),
+        half_open(service, 1, request),
     ):
-        assert connection.recv(1) == b"H"
+        assert asked.wait(PATIENCE_SECONDS)
         wait_until(lambda: not open_connections(service))
 
 
@@ -129,7 +136,7 @@ def open_connections(service: Service) -> int:
     return len(service.server._server.server_state.connections)
 
 
-def wait_until(claim: object, seconds: float = 5.0) -> None:
+def wait_until(claim: object, seconds: float = PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not claim():  # type: ignore[operator]
         assert time.monotonic() < deadline, "did not come true"
@@ -142,15 +149,15 @@ def test_stop_lets_a_running_answer_finish() -> None:
 
     def slow(request: Request) -> PlainTextResponse:
         entered.set()
-        release.wait(10)
+        release.wait(PATIENCE_SECONDS)
         return PlainTextResponse("done")
 
     with serving(routes=(Route("/slow", slow),)) as service:
-        asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{service.url}/slow", timeout=10).text))
+        asking = threading.Thread(target=lambda: answers.append(http.get(f"{service.url}/slow").text))
         asking.start()
-        entered.wait(5)
+        assert entered.wait(PATIENCE_SECONDS)
         assert service.server is not None
-        stopping = threading.Thread(target=service.server.stop, args=(5,))
+        stopping = threading.Thread(target=service.server.stop, args=(PATIENCE_SECONDS,))
         stopping.start()
         release.set()
         asking.join()
@@ -159,11 +166,11 @@ def test_stop_lets_a_running_answer_finish() -> None:
 
 
 def test_stop_does_not_wait_for_idle_and_half_open_connections() -> None:
-    with serving() as service, half_open(service, 20, b"GET "):
+    with serving(limits=Limits(head_seconds=NEVER)) as service, half_open(service, 20, b"GET "):
         assert service.server is not None
         started = time.monotonic()
-        assert service.server.stop(5)
-        assert time.monotonic() - started < 3
+        assert service.server.stop(PATIENCE_SECONDS)
+        assert time.monotonic() - started < PATIENCE_SECONDS / 2
         assert not service.server.is_alive
 
 
@@ -193,10 +200,14 @@ def client_context(*, with_certificate: bool = False) -> ssl.SSLContext:
 
 
 def test_tls_is_spoken_and_silent_connections_do_not_block_it() -> None:
-    with serving(tls_config(), limits=Limits(handshake_seconds=1.0)) as service, half_open(service, 50, b"") as silent:
-        answer = httpx.get(f"https://localhost:{service.port}/metrics", verify=client_context(), timeout=5)
+    with serving(tls_config(), limits=Limits(handshake_seconds=NEVER)) as service, half_open(service, 50, b""):
+        answer = http.get(f"https://localhost:{service.port}/metrics", verify=client_context())
         assert answer.status_code == 200
-        assert closed_within(silent[0], 5)
+
+
+def test_silent_connections_are_cut_at_the_deadline_of_the_handshake() -> None:
+    with serving(tls_config(), limits=Limits(handshake_seconds=0.4)) as service, half_open(service, 2, b"") as silent:
+        assert all(is_closed(connection) for connection in silent)
 
 
 def test_tls_older_than_the_minimum_is_refused() -> None:
@@ -208,13 +219,13 @@ def test_tls_older_than_the_minimum_is_refused() -> None:
     with serving(strict) as service:
         url = f"https://localhost:{service.port}/metrics"
         with pytest.raises(httpx.ConnectError):
-            httpx.get(url, verify=context)
-        assert httpx.get(url, verify=client_context()).status_code == 200
+            http.get(url, verify=context)
+        assert http.get(url, verify=client_context()).status_code == 200
 
 
 def test_required_client_certificate_is_required() -> None:
     with serving(tls_config(ClientAuth.REQUIRE_AND_VERIFY)) as service:
         url = f"https://localhost:{service.port}/metrics"
         with pytest.raises(httpx.TransportError):
-            httpx.get(url, verify=client_context())
-        assert httpx.get(url, verify=client_context(with_certificate=True)).status_code == 200
+            http.get(url, verify=client_context())
+        assert http.get(url, verify=client_context(with_certificate=True)).status_code == 200

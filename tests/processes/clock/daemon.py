@@ -23,7 +23,8 @@ from tests.processes.clock.shim import ShiftedClock
 
 Found = TypeVar("Found")
 
-PATIENCE = timedelta(seconds=60)  # of true time, on a busy machine; longer than a lease
+PATIENCE = timedelta(seconds=120)  # of true time, on a busy machine; longer than a lease
+ANSWER_SECONDS = 60.0  # for one answer of the listener or the store
 LOOK_AGAIN_SECONDS = 0.05
 LAST_TICK = "drift_scheduler_last_tick_timestamp_seconds"
 
@@ -123,6 +124,16 @@ class ClockedDaemon:
         self.wait_for_turns()
         self.wait_for(self._is_idle, "nothing is due")
 
+    def wait_for_steps(self, count: int) -> list[float]:
+        """Wait until the service has noticed so many steps of its clock; their seconds.
+
+        Before the next one: two steps between two looks at the clock are one, or none.
+        """
+        seen = self.wait_for(
+            lambda: steps if len(steps := self.events("clock_step")) >= count else None, f"step {count} of the clock"
+        )
+        return [float(event["seconds"]) for event in seen]
+
     def wait_for_turns(self, patience: timedelta = PATIENCE) -> None:
         """Wait for two turns of the loop that end by the present clock: the second began after the first ended."""
         first = self.wait_for(
@@ -144,7 +155,7 @@ class ClockedDaemon:
 
     def metric(self, name: str, **labels: str) -> float | None:
         """A sample of /metrics; None where there is none."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=ANSWER_SECONDS) as answer:
             text = answer.read().decode()
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
         for line in text.splitlines():
@@ -212,7 +223,7 @@ class ClockedDaemon:
         return self._folder / "daemon.log"
 
     def _rows(self, statement: str, *values: object) -> Sequence[sqlite3.Row]:
-        connection = sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=10)
+        connection = sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=ANSWER_SECONDS)
         connection.row_factory = sqlite3.Row
         try:
             return connection.execute(statement, values).fetchall()

@@ -16,7 +16,7 @@ from tests.processes.clock.shop import HOUR, never
 
 pytestmark = pytest.mark.processes
 
-IMPATIENT = timedelta(seconds=4)  # forty ticks
+IMPATIENT = timedelta(seconds=2)  # twenty ticks
 
 
 @pytest.fixture
@@ -30,6 +30,7 @@ def running(tmp_path: Path, clock: ShiftedClock) -> Iterator[Callable[..., Clock
         clock.set(due(3))
         daemon.start()
         daemon.advance_to(due(4))
+        daemon.wait_for_steps(1)
         return daemon
 
     yield start
@@ -42,18 +43,16 @@ def test_a_clock_set_back_and_forward_stops_no_tick_and_repeats_no_window(
     running: Callable[..., ClockedDaemon], clock: ShiftedClock, command: Sequence[str]
 ) -> None:
     daemon = running(command=command)
-    clock.move(-HOUR)
-    daemon.wait_until_idle()
-    assert numbered(daemon.evaluations(MONITOR)) == {3: "done", 4: "done"}
-    clock.move(HOUR)
-    daemon.wait_until_idle()
-    assert numbered(daemon.evaluations(MONITOR)) == {3: "done", 4: "done"}
+    for number, step in enumerate((-HOUR, HOUR), start=2):
+        clock.move(step)
+        daemon.wait_until_idle()
+        daemon.wait_for_steps(number)
+        assert numbered(daemon.evaluations(MONITOR)) == {3: "done", 4: "done"}
     daemon.advance_to(due(5))
     evaluations = daemon.evaluations(MONITOR)
     assert numbered(evaluations) == {3: "done", 4: "done", 5: "done"}
     assert {(one.attempts, one.revision) for one in evaluations} == {(1, 0)}
-    steps = [float(event["seconds"]) for event in daemon.events("clock_step")]
-    assert [round(step / HOUR.total_seconds()) for step in steps] == [1, -1, 1, 1]
+    assert [round(step / HOUR.total_seconds()) for step in daemon.wait_for_steps(4)] == [1, -1, 1, 1]
 
 
 def test_windows_come_in_time_while_the_clock_is_back(
@@ -74,6 +73,7 @@ def test_a_ticker_that_is_not_armed_anew_is_noticed(
 ) -> None:
     daemon = running("ticker_alone")
     clock.move(-HOUR)
+    daemon.wait_for_steps(2)
     with pytest.raises(NeverHappened):
         daemon.wait_for_turns(IMPATIENT)
     clock.move(HOUR)

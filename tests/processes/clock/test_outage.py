@@ -46,7 +46,7 @@ def show_file(shop: Path) -> None:
 
 
 def _execute(shop: Path, statement: str) -> None:
-    connection = sqlite3.connect(shop)
+    connection = sqlite3.connect(shop, timeout=60)
     connection.execute(statement)
     connection.close()
 
@@ -90,7 +90,7 @@ class Story:
 
     def heal(self) -> None:
         self._show(self._shop)
-        self.daemon.advance_to(due(7) + LONGEST_BACKOFF + timedelta(minutes=1))
+        self.daemon.advance_to(due(7) + LONGEST_BACKOFF + timedelta(minutes=5))
 
     def live_on(self) -> None:
         for number in (8, 9):
