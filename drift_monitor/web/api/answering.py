@@ -105,7 +105,7 @@ def json_response(document: Document, status: int = 200, headers: Mapping[str, s
 
 
 _REWORDED = {  # what the router says of addresses
-    "Not Found": "there is no such address; docs/http.md lists them",
+    "Not Found": "there is no such address below /api; the page on HTTP of the documentation lists them",
     "Method Not Allowed": "this address does not take this method; the header Allow says which",
 }
 

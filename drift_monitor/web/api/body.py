@@ -27,7 +27,7 @@ class Body:
         fields = _object(body) if body else {}
         for name in fields:
             if name not in known:
-                hint = close_match(name, list(known)) or (f"there are {', '.join(known)}" if known else "there is none")
+                hint = close_match(name, list(known)) or f"this address takes {', '.join(known) or 'none'}"
                 raise InputError(f"field {shown(name)} is unknown; {hint}")
         return cls(clean_document(fields))
 

@@ -130,4 +130,4 @@ def _no_cursor() -> InputError:
 
 
 def _instead(name: str, names: Sequence[str]) -> str:
-    return close_match(name, list(names)) or (f"there are {', '.join(names)}" if names else "this address takes none")
+    return close_match(name, list(names)) or f"this address takes {', '.join(names) or 'none'}"
