@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from drift_monitor.config.model import MonitorConfig
 from drift_monitor.config.web import WebConfig
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
 from drift_monitor.core.rules import Metric, Rule, Severity
@@ -26,12 +27,12 @@ SAME = Counted(COUNTRIES, (500, 300, 200, 0, 0, 0), (500, 300, 200, 0, 0, 0))
 NEW_LABELS = Counted(COUNTRIES, (250, 150, 100, 0, 500, 0), (500, 300, 200, 0, 0, 0))
 
 
-def drifting(folder: Path) -> Services:
+def drifting(folder: Path, monitor: MonitorConfig = LOANS) -> Services:
     """A quiet window, and two in which half the countries are new."""
-    services = open_store(folder, LOANS)
-    evaluate(services, LOANS, NOON - 2 * HOUR, {"age": QUIET, "country": SAME})
-    evaluate(services, LOANS, NOON - HOUR, {"age": QUIET, "country": NEW_LABELS})
-    evaluate(services, LOANS, NOON, {"age": QUIET, "country": NEW_LABELS})
+    services = open_store(folder, monitor)
+    evaluate(services, monitor, NOON - 2 * HOUR, {"age": QUIET, "country": SAME})
+    evaluate(services, monitor, NOON - HOUR, {"age": QUIET, "country": NEW_LABELS})
+    evaluate(services, monitor, NOON, {"age": QUIET, "country": NEW_LABELS})
     services.clock.moment = NOON + timedelta(minutes=6)  # type: ignore[attr-defined]
     return services
 
