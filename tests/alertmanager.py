@@ -1,8 +1,7 @@
-"""A real Alertmanager (Debian's) on a free local port, which can be killed and started again on the same files."""
+"""A real Alertmanager (Debian's) on a local port, which can be ended and started again on the same files."""
 
 import json
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -13,7 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.ports import lasting_port
 from tests.programs import find_program
+
+PATIENCE_SECONDS = 60.0  # for a start or an orderly end on a busy machine
 
 _CONFIG = """
 route: {{receiver: hook, group_by: ["..."], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}
@@ -25,7 +27,7 @@ receivers: [{{name: hook, webhook_configs: [{{url: "{hook}", send_resolved: true
 class Alertmanager:
     folder: Path
     hook: str
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=lasting_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -33,14 +35,22 @@ class Alertmanager:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        """Start on what an earlier run has left in the folder, and wait until it answers."""
         program = find_program("prometheus-alertmanager", package="prometheus-alertmanager")
         config = self.folder / "alertmanager.yml"
         config.write_text(_CONFIG.format(hook=self.hook))
         command = [program, f"--config.file={config}", f"--storage.path={self.folder / 'data'}"]
         listen = [f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address="]
-        with (self.folder / "alertmanager.log").open("ab") as out:
+        with self._log.open("ab") as out:
             self.process = subprocess.Popen([*command, *listen], stdout=out, stderr=out)
-        wait_for(self._is_ready)
+        wait_for(self._is_ready, PATIENCE_SECONDS)
+
+    def stop(self) -> None:
+        """End it in order: it writes down what it has notified of."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(PATIENCE_SECONDS)
+            self.process = None
 
     def kill(self) -> None:
         if self.process is not None:
@@ -54,7 +64,12 @@ class Alertmanager:
             found: list[dict[str, Any]] = json.load(answer)
         return found
 
+    @property
+    def _log(self) -> Path:
+        return self.folder / "alertmanager.log"
+
     def _is_ready(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, self._log.read_text()[-2000:]
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1):
                 return True
@@ -67,8 +82,8 @@ def alertmanager(folder: Path, hook: str) -> Iterator[Alertmanager]:
     """Running, and sending what it notifies of to `hook`."""
     folder.mkdir(parents=True, exist_ok=True)
     one = Alertmanager(folder, hook)
-    one.start()
     try:
+        one.start()
         yield one
     finally:
         one.kill()
@@ -80,9 +95,3 @@ def wait_for(condition: Any, seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
