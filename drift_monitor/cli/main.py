@@ -23,6 +23,7 @@ from drift_monitor.cli.compare import compare
 from drift_monitor.cli.demo import demo
 from drift_monitor.cli.evaluate import evaluate
 from drift_monitor.cli.explain import explain
+from drift_monitor.cli.files import files
 from drift_monitor.cli.history import history
 from drift_monitor.cli.init import init
 from drift_monitor.cli.migrate import migrate
@@ -45,6 +46,7 @@ COMMANDS: tuple[click.Command, ...] = (
     alert,
     silence,
     notify,
+    files,
     migrate,
 )
 
