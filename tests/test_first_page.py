@@ -60,7 +60,7 @@ PORTS = {"database": 5432, "service": 8765, "prometheus": 9090, "alertmanager": 
 FOLDERS = ("/etc/prometheus", "/etc/alertmanager", "/etc/grafana", "/run/secrets")
 
 PROMETHEUS = """
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+global: {{scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 1s}}
 scrape_configs:
   - job_name: prometheus
     static_configs: [{{targets: ["127.0.0.1:{prometheus}"]}}]
@@ -350,9 +350,12 @@ def test_prometheus_scrapes_and_keeps_the_drift_itself_to_the_service(walked: Ma
         alerts = walked.ask("prometheus", "/api/v1/alerts")["data"]["alerts"]
         return [one["labels"]["alertname"] for one in alerts if one["state"] == "firing"]
 
+    def health() -> dict[str, str]:
+        targets = walked.ask("prometheus", "/api/v1/targets?state=active")["data"]["activeTargets"]
+        return {one["labels"]["job"]: one["health"] for one in targets}
+
+    wait_until(lambda: health() == {"prometheus": "up", "drift": "up"}, "both jobs are scraped", PATIENCE_SECONDS)
     wait_until(lambda: "DataDrift" in firing(), "the rule fires", PATIENCE_SECONDS)
-    targets = walked.ask("prometheus", "/api/v1/targets?state=active")["data"]["activeTargets"]
-    assert {one["labels"]["job"]: one["health"] for one in targets} == {"prometheus": "up", "drift": "up"}
     told = walked.ask("alertmanager", "/api/v2/alerts")
     drift = [one for one in told if one["labels"]["alertname"] == "DataDrift"]
     assert drift and all("rule" in one["labels"] for one in drift), "Prometheus has told of it as well"

@@ -9,6 +9,7 @@ import pytest
 
 from drift_monitor.config.shipped import RUNBOOKS, shipped
 from drift_monitor.monitoring.links import runbook_url
+from drift_monitor.monitoring.wellbeing import Ailment
 from drift_monitor.web.page_runbooks import read_sections
 from drift_monitor.web.pages import page_routes
 from tests.web.filled import open_store
@@ -46,9 +47,9 @@ def test_no_markup_of_the_file_is_left_on_the_page(page: Element) -> None:
 
 def test_every_section_has_the_anchor_that_alerts_link_to(page: Element) -> None:
     headings = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
-    assert "DataDrift" in headings
     anchors = {heading.attributes["id"] for heading in page.all("h2")}
     assert anchors == {urlsplit(runbook_url("https://drift.example.com/x/", name)).fragment for name in headings}
+    assert {"DataDrift", *Ailment} <= set(headings), "what the service itself sends"
     assert runbook_url("https://drift.example.com/x/", "DataDrift") == "https://drift.example.com/x/runbooks#datadrift"
 
 
