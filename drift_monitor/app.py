@@ -113,7 +113,7 @@ def make_source(source: SourceConfig, clock: Clock) -> Source:
 
 def make_senders(config: Config) -> Mapping[str, Sender]:
     """One sender a receiver."""
-    return {one.name: make_sender(one) for one in config.receivers}
+    return {one.name: make_sender(one, config.outbound) for one in config.receivers}
 
 
 def declare(services: Services, *, whole: bool = False) -> None:

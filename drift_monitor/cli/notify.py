@@ -9,6 +9,7 @@ from drift_monitor.cli.flags import config_flag, quiet_log_flags
 from drift_monitor.cli.printing import emit, escape_lines
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.loading import load
+from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receivers import ReceiverConfig
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.making import make_sender
@@ -35,11 +36,11 @@ def test(context: click.Context, receiver: str, config_file: Path) -> None:
     """
     config = load(config_file)
     learn_secrets(secrets_of(config))
-    context.exit(ARRIVED if _send(config.receiver(receiver)) else FAILED)
+    context.exit(ARRIVED if _send(config.receiver(receiver), config.outbound) else FAILED)
 
 
-def _send(receiver: ReceiverConfig) -> bool:
-    sender, clock = make_sender(receiver), SystemClock()
+def _send(receiver: ReceiverConfig, outbound: OutboundConfig) -> bool:
+    sender, clock = make_sender(receiver, outbound), SystemClock()
     for message in samples(receiver.name, clock.now()):
         status = message.body["status"]
         try:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from drift_monitor.config import model
 from drift_monitor.config.document import Path_
+from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receiver_sections import ReceiverSection, kind_of
 from drift_monitor.config.receivers import ReceiverConfig
 from drift_monitor.config.section import Section
@@ -44,6 +45,7 @@ class Assembly:
             sources=tuple(self._source(one, index) for index, one in enumerate(root.sources)),
             monitors=tuple(self._monitor(one) for one in root.monitors),
             receivers=tuple(self._receiver(one, index) for index, one in enumerate(root.receivers)),
+            outbound=OutboundConfig(allow=root.outbound.allow),
             grafana_url=root.grafana_url,
             path=path,
             notes=notes,

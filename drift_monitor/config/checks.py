@@ -150,6 +150,14 @@ def check_repeats(report: Report, receiver: Draft[ReceiverSection]) -> None:
         report.add((*receiver.path, "repeat_interval"), message, hint, at_key=True)
 
 
+def check_outbound(report: Report, receivers: Iterable[Draft[ReceiverSection]]) -> None:
+    """What connects by itself can't be held to `outbound.allow`."""
+    for receiver in receivers:
+        if receiver.section.apprise is not None:
+            message = "goes where Apprise likes, so outbound.allow can't hold for it"
+            report.add((*receiver.path, "apprise"), message, "remove one of the two", at_key=True)
+
+
 def check_mail(report: Report, section: EmailSection, path: Path_) -> None:
     """A user has a password, and it crosses no network in the clear."""
     password = section.auth_password is not None or section.auth_password_file is not None

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from drift_monitor.config.durations import EXPECTED, parse_duration
+from drift_monitor.config.outbound import mistake_in
 from drift_monitor.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
@@ -113,6 +114,13 @@ def _page_url(value: str) -> str:
     return value
 
 
+def _destination(value: str) -> str:
+    wrong = mistake_in(value)
+    if wrong is not None:
+        raise mistake(*wrong)
+    return value
+
+
 def check_web_url(value: SecretStr) -> SecretStr:
     """A URL that notifications can be posted to; messages show nothing of it."""
     if re.fullmatch(r"https?://[^/\s?#]+\S*", value.get_secret_value()) is None:
@@ -188,6 +196,7 @@ MailAddress = Annotated[str, AfterValidator(_mail_address)]
 Smarthost = Annotated[str, AfterValidator(_smarthost)]
 WebUrl = Annotated[SecretStr, AfterValidator(check_web_url)]
 PageUrl = Annotated[str, AfterValidator(_page_url)]
+Destination = Annotated[str, AfterValidator(_destination)]
 Number = Annotated[int | float, BeforeValidator(_number)]
 Threshold = Annotated[float, BeforeValidator(_threshold)]
 CronText = Annotated[str, AfterValidator(_schedule_text)]

@@ -87,9 +87,13 @@ class _Reading:
             if source.intact("url_file"):
                 self._read_secret((*source.path, "url"), source.section.url_file, check_database_url)
             self._note_password(source)
-        for receiver in self._drafts(ReceiverSection, self.root.get("receivers"), ("receivers",)):
+        receivers = self._drafts(ReceiverSection, self.root.get("receivers"), ("receivers",))
+        for receiver in receivers:
             self._read_receiver_secrets(receiver)
             checks.check_repeats(self.report, receiver)
+        outbound = self.root.get("outbound")
+        if isinstance(outbound, Mapping) and outbound.get("allow") is not None:
+            checks.check_outbound(self.report, receivers)
 
     def _read_receiver_secrets(self, receiver: Draft[ReceiverSection]) -> None:
         written = kind_of(receiver.section)

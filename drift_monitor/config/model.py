@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, InstanceOf, SecretStr
 
 from drift_monitor.config import public
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import ReceiverConfig
 from drift_monitor.config.value import Value
 from drift_monitor.core.binning import Edges, Quantiles, Top, Uniform
@@ -229,6 +230,7 @@ class Config(Value):
     sources: tuple[SourceConfig, ...] = ()
     monitors: tuple[MonitorConfig, ...] = ()
     receivers: tuple[ReceiverConfig, ...] = ()
+    outbound: OutboundConfig = ANYWHERE
     grafana_url: str | None = None
     path: Path | None = None
     notes: tuple[InstanceOf[Problem], ...] = ()
@@ -245,6 +247,7 @@ class Config(Value):
             sources=[source.public() for source in self.sources],
             monitors=[monitor.public() for monitor in self.monitors],
             receivers=[receiver.public() for receiver in self.receivers],
+            outbound=self.outbound.public(),
             grafana_url=self.grafana_url,
         )
 

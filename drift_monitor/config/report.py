@@ -24,7 +24,7 @@ _SECRET_KEYS = frozenset({"url", "urls", "webhook_url", "secret", "auth_password
 _LONGEST_SHOWN = 60
 # Keys of later versions. Those of `_PLANNED_KINDS` stand in for what a section would need otherwise.
 _PLANNED_KINDS = frozenset({"false_alarms"})
-_PLANNED = frozenset({"segments", "coarse_panes", "outbound"}) | _PLANNED_KINDS
+_PLANNED = frozenset({"segments", "coarse_panes"}) | _PLANNED_KINDS
 _SHORT = {
     "string_type": "must be text",
     "int_type": "must be a whole number",

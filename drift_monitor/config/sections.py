@@ -13,6 +13,7 @@ from drift_monitor.config.fields import (
     AnnotationName,
     CronText,
     DatabaseUrl,
+    Destination,
     Duration,
     Label,
     Name,
@@ -174,6 +175,12 @@ class MonitorSection(Section):
     annotations: dict[AnnotationName, str] = Field(default_factory=dict)
 
 
+class OutboundSection(Section):
+    """Where connections to receivers may go."""
+
+    allow: tuple[Destination, ...] | None = Field(default=None, min_length=1, max_length=1000)
+
+
 class RootSection(Section):
     """The whole file."""
 
@@ -182,4 +189,5 @@ class RootSection(Section):
     monitors: tuple[MonitorSection, ...] = Field(description="what to watch")
     rules: tuple[RuleSection, ...] | None = None
     receivers: tuple[ReceiverSection, ...] = ()
+    outbound: OutboundSection = OutboundSection()
     grafana_url: PageUrl | None = None

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify import wording
 from drift_monitor.notify.message import rfc3339
@@ -27,9 +28,16 @@ _BATCH = 64  # alerts in one post, as Prometheus sends them
 class AlertmanagerSender:
     """Posts the state of alerts to all replicas of one Alertmanager."""
 
-    def __init__(self, urls: Sequence[str], *, timeout: timedelta = DEADLINE, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        timeout: timedelta = DEADLINE,
+        resolver: Resolver | None = None,
+        outbound: OutboundConfig = ANYWHERE,
+    ) -> None:
         addresses = [f"{url.rstrip('/')}/api/v2/alerts" for url in urls]
-        self._posters = [Poster(url, timeout=timeout, resolver=resolver) for url in addresses]
+        self._posters = [Poster(url, timeout=timeout, resolver=resolver, outbound=outbound) for url in addresses]
 
     def send(self, notification_id: str, body: Mapping[str, Any], at: datetime) -> None:
         """Tell all replicas of a notification's alerts; raises the first failure once all were told."""

@@ -25,6 +25,7 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from typing import Any
 
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify import mail_text
 from drift_monitor.notify.outbound import Resolver, addresses_of
@@ -60,6 +61,7 @@ class EmailSender:
         require_tls: bool = True,
         timeout: timedelta = timedelta(seconds=30),
         resolver: Resolver | None = None,
+        outbound: OutboundConfig = ANYWHERE,
     ) -> None:
         host, _, port = smarthost.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
@@ -69,6 +71,7 @@ class EmailSender:
         self._require_tls = require_tls
         self._timeout = timeout.total_seconds()
         self._resolver = resolver
+        self._outbound = outbound
 
     def send(self, notification_id: str, body: Mapping[str, Any], at: datetime) -> None:
         """Send one mail. Blocks up to the deadline; call from a thread without a running event loop."""
@@ -87,7 +90,7 @@ class EmailSender:
 
     async def _connect(self) -> socket.socket:
         async with asyncio.timeout(self._timeout):
-            addresses = await addresses_of(self._host, self._port, self._shown, self._resolver)
+            addresses = await addresses_of(self._host, self._port, self._shown, self._resolver, self._outbound)
             for address in addresses[:-1]:
                 # An address that swallows packets must leave time for the next one.
                 with suppress(OSError):

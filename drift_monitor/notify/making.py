@@ -1,5 +1,6 @@
 """From a configured receiver to what sends to it."""
 
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import (
     AlertmanagerConfig,
     AppriseConfig,
@@ -20,20 +21,21 @@ from drift_monitor.notify.slack import SlackSender
 from drift_monitor.notify.webhook import WebhookSender
 
 
-def make_sender(receiver: ReceiverConfig) -> Sender:
-    """What sends to this receiver."""
+def make_sender(receiver: ReceiverConfig, outbound: OutboundConfig = ANYWHERE) -> Sender:
+    """What sends to this receiver, as far as `outbound` lets it."""
     match receiver.kind:
         case WebhookConfig() as webhook:
             return WebhookSender(
                 webhook.url.get_secret_value(),
                 secret=webhook.secret.get_secret_value() if webhook.secret else None,
                 timeout=webhook.timeout,
+                outbound=outbound,
             )
         case AlertmanagerConfig() as alertmanager:
             urls = [url.get_secret_value() for url in alertmanager.urls]
-            return AlertmanagerSender(urls, timeout=alertmanager.timeout)
+            return AlertmanagerSender(urls, timeout=alertmanager.timeout, outbound=outbound)
         case SlackConfig() as slack:
-            return SlackSender(slack.webhook_url.get_secret_value(), timeout=slack.timeout)
+            return SlackSender(slack.webhook_url.get_secret_value(), timeout=slack.timeout, outbound=outbound)
         case EmailConfig() as email:
             return EmailSender(
                 email.smarthost,
@@ -42,10 +44,11 @@ def make_sender(receiver: ReceiverConfig) -> Sender:
                 login=_login(email),
                 require_tls=email.require_tls,
                 timeout=email.timeout,
+                outbound=outbound,
             )
         case PagerdutyConfig() as pagerduty:
             key = pagerduty.routing_key.get_secret_value()
-            return PagerdutySender(pagerduty.url.get_secret_value(), key, timeout=pagerduty.timeout)
+            return PagerdutySender(pagerduty.url.get_secret_value(), key, timeout=pagerduty.timeout, outbound=outbound)
         case AppriseConfig() as apprise:
             return AppriseSender([url.get_secret_value() for url in apprise.urls], timeout=apprise.timeout)
         case LogConfig():

@@ -4,7 +4,8 @@
 
 So a name that answers differently the second time (rebinding) gains nothing. Loopback and private networks pass, since
 receivers of a company live there. Refused are link-local addresses, the metadata services of clouds, multicast,
-unspecified and reserved addresses, also where they hide inside an IPv6 address (mapped, NAT64, 6to4, Teredo).
+unspecified and reserved addresses, also where they hide inside an IPv6 address (mapped, NAT64, 6to4, Teredo). A
+configuration may narrow this (`outbound.allow`) and never widens it.
 """
 
 import asyncio
@@ -16,11 +17,11 @@ from dataclasses import dataclass
 
 import httpx
 
+from drift_monitor.config.outbound import ANYWHERE, Address, OutboundConfig
 from drift_monitor.errors import DeliveryError
 from drift_monitor.telemetry.reasons import DeliveryFailure
 from drift_monitor.telemetry.redaction import origin
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Awaitable[tuple[str, ...]]]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -86,16 +87,18 @@ def embedded(address: Address) -> tuple[ipaddress.IPv4Address, ...]:
     return tuple(part for part in found if part is not None)
 
 
-async def resolve(url: str, resolver: Resolver | None = None) -> Destination:
+async def resolve(url: str, resolver: Resolver | None = None, outbound: OutboundConfig = ANYWHERE) -> Destination:
     """Resolve the URL's name once and check every address; DeliveryError if it may not or can't be dialled."""
     parsed = _parse(url)
     host = parsed.raw_host.decode("ascii")
     port = parsed.port or _DEFAULT_PORTS[parsed.scheme]
-    addresses = await addresses_of(host, port, origin(url), resolver)
+    addresses = await addresses_of(host, port, origin(url), resolver, outbound)
     return Destination(url=parsed, addresses=addresses, host=host, host_header=parsed.netloc.decode("ascii"))
 
 
-async def addresses_of(host: str, port: int, shown: str, resolver: Resolver | None = None) -> tuple[str, ...]:
+async def addresses_of(
+    host: str, port: int, shown: str, resolver: Resolver | None = None, outbound: OutboundConfig = ANYWHERE
+) -> tuple[str, ...]:
     """The addresses of a name, resolved once and all checked; `shown` names the receiver in the DeliveryError."""
     literal = _literal(host)
     found = (host,) if literal else await (resolver or _system_resolver)(host, port)
@@ -103,11 +106,15 @@ async def addresses_of(host: str, port: int, shown: str, resolver: Resolver | No
     if not addresses:
         raise _error(shown, "its name has no address", DeliveryFailure.DNS, retryable=True)
     for text in addresses:
-        reason = refusal(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
+        reason = refusal(address)
         if reason is not None:
             # A name may get another address; a literal stays what it is.
             message = f"it leads to {text} ({reason}), which is never dialled"
             raise _error(shown, message, DeliveryFailure.ADDRESS_REFUSED, retryable=not literal)
+        if not outbound.permits(host, address):
+            message = f"it leads to {text}, which outbound.allow does not name"
+            raise _error(shown, message, DeliveryFailure.ADDRESS_REFUSED, retryable=True)
     return addresses
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.notify import wording
 from drift_monitor.notify.outbound import Resolver
 from drift_monitor.notify.posting import DEADLINE, Poster
@@ -21,9 +22,15 @@ class PagerdutySender:
     """Sends events of one integration; its routing key is the credential."""
 
     def __init__(
-        self, url: str, routing_key: str, *, timeout: timedelta = DEADLINE, resolver: Resolver | None = None
+        self,
+        url: str,
+        routing_key: str,
+        *,
+        timeout: timedelta = DEADLINE,
+        resolver: Resolver | None = None,
+        outbound: OutboundConfig = ANYWHERE,
     ) -> None:
-        self._poster = Poster(url, timeout=timeout, resolver=resolver, secrets=(routing_key,))
+        self._poster = Poster(url, timeout=timeout, resolver=resolver, outbound=outbound, secrets=(routing_key,))
         self._routing_key = routing_key
 
     def __repr__(self) -> str:

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.outbound import Destination, Resolver, resolve
 from drift_monitor.telemetry.logs import WARN
@@ -47,11 +48,13 @@ class Poster:
         *,
         timeout: timedelta = DEADLINE,
         resolver: Resolver | None = None,
+        outbound: OutboundConfig = ANYWHERE,
         secrets: Collection[str] = (),
     ) -> None:
         self._url = url
         self._timeout = timeout.total_seconds()
         self._resolver = resolver
+        self._outbound = outbound
         self._secrets = frozenset(secrets)
         for name in ("httpx", "httpcore"):
             # Below WARNING these print full URLs and headers, whatever the level of the rest.
@@ -75,7 +78,7 @@ class Poster:
     async def _send(self, content: bytes, headers: dict[str, str], at: datetime) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                destination = await resolve(self._url, self._resolver)
+                destination = await resolve(self._url, self._resolver, self._outbound)
                 await self._post(destination, content, headers, at)
         except TimeoutError:
             message = f"no complete answer within {self._timeout:g} s"

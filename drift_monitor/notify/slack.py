@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.notify import wording
 from drift_monitor.notify.facts import facts
 from drift_monitor.notify.outbound import Resolver
@@ -33,8 +34,15 @@ _BAR, _LABEL = 12, 22  # characters: a line stays narrow enough for a phone held
 class SlackSender:
     """Posts messages to one incoming webhook; its URL is the credential."""
 
-    def __init__(self, url: str, *, timeout: timedelta = DEADLINE, resolver: Resolver | None = None) -> None:
-        self._poster = Poster(url, timeout=timeout, resolver=resolver)
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: timedelta = DEADLINE,
+        resolver: Resolver | None = None,
+        outbound: OutboundConfig = ANYWHERE,
+    ) -> None:
+        self._poster = Poster(url, timeout=timeout, resolver=resolver, outbound=outbound)
 
     def send(self, notification_id: str, body: Mapping[str, Any], at: datetime) -> None:
         self._poster.post(slack_message(body), at)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.notify.message import version_4
 from drift_monitor.notify.outbound import Resolver
 from drift_monitor.notify.posting import DEADLINE, Poster
@@ -30,8 +31,9 @@ class WebhookSender:
         secret: str | None = None,
         timeout: timedelta = DEADLINE,
         resolver: Resolver | None = None,
+        outbound: OutboundConfig = ANYWHERE,
     ) -> None:
-        self._poster = Poster(url, timeout=timeout, resolver=resolver)
+        self._poster = Poster(url, timeout=timeout, resolver=resolver, outbound=outbound)
         self._key = None if secret is None else signing_key(secret)
 
     def send(self, notification_id: str, body: Mapping[str, Any], at: datetime) -> None:

@@ -5,6 +5,7 @@ import ipaddress
 
 import pytest
 
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.outbound import Destination, refusal, resolve
 
@@ -59,11 +60,11 @@ def test_loopback_private_and_public_addresses_pass(address: str) -> None:
     assert refusal(ipaddress.ip_address(address)) is None
 
 
-def resolved(url: str, *addresses: str) -> Destination:
+def resolved(url: str, *addresses: str, outbound: OutboundConfig = ANYWHERE) -> Destination:
     async def answer(host: str, port: int) -> tuple[str, ...]:
         return addresses
 
-    return asyncio.run(resolve(url, answer))
+    return asyncio.run(resolve(url, answer, outbound))
 
 
 def test_every_address_of_a_name_must_pass() -> None:
@@ -71,6 +72,27 @@ def test_every_address_of_a_name_must_pass() -> None:
         resolved("http://hooks.example/x", "10.0.0.1", "169.254.169.254")
     assert caught.value.reason == "address_refused"
     assert caught.value.retryable
+
+
+def test_what_the_configuration_allows_is_dialled_by_name_or_by_address() -> None:
+    outbound = OutboundConfig(allow=("*.example", "10.0.0.0/8"))
+    assert resolved("https://hooks.example/x", "203.0.113.7", outbound=outbound).addresses == ("203.0.113.7",)
+    assert resolved("https://mail.test/x", "10.0.0.1", outbound=outbound).addresses == ("10.0.0.1",)
+    assert resolved("https://10.0.0.1/x", outbound=outbound).addresses == ("10.0.0.1",)
+
+
+def test_what_the_configuration_does_not_allow_is_told_without_the_path_and_tried_again() -> None:
+    outbound = OutboundConfig(allow=("hooks.example", "10.0.0.0/8"))
+    with pytest.raises(DeliveryError, match=r"203\.0\.113\.7, which outbound\.allow does not name") as caught:
+        resolved("https://mail.test/T0CANARY", "10.0.0.1", "203.0.113.7", outbound=outbound)
+    assert (caught.value.reason, caught.value.retryable) == ("address_refused", True)
+    assert "CANARY" not in str(caught.value)
+
+
+def test_what_is_never_dialled_stays_so_whatever_the_configuration_allows() -> None:
+    outbound = OutboundConfig(allow=("hooks.example", "0.0.0.0/0"))
+    with pytest.raises(DeliveryError, match="never dialled"):
+        resolved("http://hooks.example/x", "169.254.169.254", outbound=outbound)
 
 
 def test_literal_address_that_is_refused_is_refused_for_good() -> None:
