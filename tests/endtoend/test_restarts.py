@@ -30,7 +30,7 @@ LABELS = {"feature": "amount", "metric": "psi", "severity": "critical", "team": 
 
 @pytest.fixture(scope="module")
 def installed(server: PostgresqlServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("restarts"), server, lookback="45s", replicas=2) as one:
+    with installation(tmp_path_factory.mktemp("restarts"), server, lookback="1m", replicas=2) as one:
         yield one
 
 
