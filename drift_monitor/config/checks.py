@@ -3,12 +3,16 @@
 Every check looks only at keys that are sound, so that one mistake is never told twice in other words.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from drift_monitor.config.document import Path_
-from drift_monitor.config.receiver_sections import EmailSection, ReceiverSection
+from drift_monitor.config.outbound import OutboundConfig
+from drift_monitor.config.receiver_sections import EmailSection, ReceiverSection, kind_of
 from drift_monitor.config.report import Draft, Report, close_match
 from drift_monitor.config.sections import FeatureSection, MonitorSection, ReferenceSection, RuleSection
 from drift_monitor.core.bins import Kind
@@ -22,6 +26,13 @@ _LARGEST = {  # values no measurement can exceed; a rule above them never fires
     Metric.UNSEEN_RATIO: (1.0, "1: it is a share"),
 }
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_TARGETS = {
+    "webhook": "url",
+    "slack": "webhook_url",
+    "pagerduty": "url",
+    "alertmanager": "urls",
+    "email": "smarthost",
+}
 _NUMERIC_BINS = ("quantiles", "uniform", "edges")
 
 
@@ -150,12 +161,38 @@ def check_repeats(report: Report, receiver: Draft[ReceiverSection]) -> None:
         report.add((*receiver.path, "repeat_interval"), message, hint, at_key=True)
 
 
-def check_outbound(report: Report, receivers: Iterable[Draft[ReceiverSection]]) -> None:
-    """What connects by itself can't be held to `outbound.allow`."""
-    for receiver in receivers:
-        if receiver.section.apprise is not None:
-            message = "goes where Apprise likes, so outbound.allow can't hold for it"
-            report.add((*receiver.path, "apprise"), message, "remove one of the two", at_key=True)
+def check_outbound(
+    report: Report, receiver: Draft[ReceiverSection], outbound: OutboundConfig, secrets: Mapping[Path_, SecretStr]
+) -> None:
+    """A receiver that `outbound.allow` can't hold for, or leaves no way to; `secrets` were read from files."""
+    written = kind_of(receiver.section)
+    if written is None or not receiver.intact(written[0]):
+        return
+    kind, section = written
+    path = (*receiver.path, kind)
+    if kind == "apprise":
+        message = "goes where Apprise likes, so outbound.allow can't hold for it"
+        report.add(path, message, "remove one of the two", at_key=True)
+    key = _TARGETS.get(kind, "")
+    target = getattr(section, key, None) or secrets.get((*path, key))
+    if not all(outbound.could_permit(host) for host in _hosts(target)):
+        report.add(path, "outbound.allow does not name its host", "add it there", at_key=True)
+
+
+def _hosts(target: object) -> Iterator[str]:
+    """The hosts of a URL, of several of them, or of a mail server."""
+    for one in target if isinstance(target, tuple) else (target,):
+        for text in one.get_secret_value().split() if isinstance(one, SecretStr) else ():
+            yield _host(text)
+        if isinstance(one, str):
+            yield one.rpartition(":")[0].strip("[]")
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # a bracket that does not close
+        return ""
 
 
 def check_mail(report: Report, section: EmailSection, path: Path_) -> None:

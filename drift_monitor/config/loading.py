@@ -17,6 +17,7 @@ from drift_monitor.config.assembly import Assembly
 from drift_monitor.config.document import Path_, parse_document, read_text
 from drift_monitor.config.fields import check_database_url
 from drift_monitor.config.model import Config
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receiver_sections import EmailSection, ReceiverSection, kind_of
 from drift_monitor.config.report import Draft, Report
 from drift_monitor.config.secrets import read_secret
@@ -24,6 +25,7 @@ from drift_monitor.config.section import SecretCheck, Section
 from drift_monitor.config.sections import (
     FeatureSection,
     MonitorSection,
+    OutboundSection,
     ReferenceSection,
     RetentionSection,
     RootSection,
@@ -87,13 +89,17 @@ class _Reading:
             if source.intact("url_file"):
                 self._read_secret((*source.path, "url"), source.section.url_file, check_database_url)
             self._note_password(source)
-        receivers = self._drafts(ReceiverSection, self.root.get("receivers"), ("receivers",))
-        for receiver in receivers:
+        outbound = self._outbound()
+        for receiver in self._drafts(ReceiverSection, self.root.get("receivers"), ("receivers",)):
             self._read_receiver_secrets(receiver)
             checks.check_repeats(self.report, receiver)
-        outbound = self.root.get("outbound")
-        if isinstance(outbound, Mapping) and outbound.get("allow") is not None:
-            checks.check_outbound(self.report, receivers)
+            if outbound.allow is not None:
+                checks.check_outbound(self.report, receiver, outbound, self.secrets)
+
+    def _outbound(self) -> OutboundConfig:
+        """As written; where that is a mistake, nothing is held against it."""
+        draft = self.report.read(OutboundSection, self.root.get("outbound", {}), ("outbound",))
+        return OutboundConfig(allow=draft.section.allow) if draft and draft.intact("allow") else ANYWHERE
 
     def _read_receiver_secrets(self, receiver: Draft[ReceiverSection]) -> None:
         written = kind_of(receiver.section)

@@ -32,6 +32,14 @@ class OutboundConfig(Value):
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         return any(_means(one, host, mapped or address) for one in self.allow)
 
+    def could_permit(self, host: str) -> bool:
+        """Whether some address that the host's name may lead to could be dialled; names are not resolved here."""
+        try:
+            return self.permits(host, ipaddress.ip_address(host))
+        except ValueError:
+            named = any(_NO_HOST.fullmatch(one) or _is_named(one, host) for one in self.allow or ())
+            return self.allow is None or named
+
     def public(self) -> dict[str, Any] | None:
         return None if self.allow is None else {"allow": list(self.allow)}
 
@@ -57,5 +65,9 @@ def mistake_in(text: str) -> tuple[str, str] | None:
 def _means(entry: str, host: str, address: Address) -> bool:
     if _NO_HOST.fullmatch(entry):
         return address in ipaddress.ip_network(entry, strict=False)
+    return _is_named(entry, host)
+
+
+def _is_named(entry: str, host: str) -> bool:
     entry, host = entry.lower(), host.lower().rstrip(".")
     return host.endswith(entry[1:]) if entry.startswith("*.") else host == entry
