@@ -1,4 +1,8 @@
-"""Evaluate the scene, keep what it told, and draw it. Needs Chromium."""
+"""Evaluate the scene, keep what it told, and draw it.
+
+Needs Chromium, and fonts with the letters of such messages: fonts-lato, fonts-liberation, fonts-dejavu-core and
+fonts-noto-color-emoji on Debian.
+"""
 
 import json
 from pathlib import Path

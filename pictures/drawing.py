@@ -5,6 +5,7 @@ import hashlib
 import struct
 import tempfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,20 @@ def _with_source(picture: bytes, page: str) -> bytes:
     return picture[:header] + whole + picture[header:]
 
 
+def _is_loaded(event: Mapping[str, Any], loader: str) -> bool:
+    params = event.get("params", {})
+    return event.get("method") == "Page.lifecycleEvent" and (params["name"], params["loaderId"]) == ("load", loader)
+
+
 def _screenshot(browser: Browser, url: str, width: int) -> bytes:
     target = browser.call("Target.createTarget", url="about:blank")["targetId"]
     session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
     browser.call("Page.enable", session)
+    browser.call("Page.setLifecycleEventsEnabled", session, enabled=True)
     size: dict[str, Any] = {"width": width, "height": _HEIGHT_TO_BEGIN_WITH, "deviceScaleFactor": 2, "mobile": False}
     browser.call("Emulation.setDeviceMetricsOverride", session, **size)
-    browser.call("Page.navigate", session, url=url)
-    browser.wait_for("Page.loadEventFired", session)
+    loader = browser.call("Page.navigate", session, url=url)["loaderId"]
+    browser.wait_for(session, lambda event: _is_loaded(event, loader))
     rectangle = "(document.getElementById('picture') || document.body).getBoundingClientRect().toJSON()"
     found = browser.call("Runtime.evaluate", session, expression=rectangle, returnByValue=True)["result"]["value"]
     clip = {name: found[name] for name in ("x", "y", "width", "height")} | {"scale": 1}
