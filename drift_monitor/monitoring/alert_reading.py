@@ -3,12 +3,13 @@
 Lists come newest first, a page at a time: `after` is where the page before ended, as it told itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Generic, TypeVar
 
 from drift_monitor.config.model import Config, MonitorConfig
-from drift_monitor.core.alerting import Severity
+from drift_monitor.core.alerting import AlertPhase, Severity
 from drift_monitor.errors import UnknownId
 from drift_monitor.monitoring.alert_documents import (
     Handling,
@@ -48,6 +49,20 @@ class Standing:
     handling: Handling
 
     @property
+    def is_firing(self) -> bool:
+        """An open episode is nothing else."""
+        return isinstance(self.of, Episode) or self.of.alert.phase is AlertPhase.FIRING
+
+    @property
+    def since(self) -> datetime:
+        """The end of the window of the first breach."""
+        return self.of.opened_window if isinstance(self.of, Episode) else self.of.alert.since or self.of.last_window
+
+    @property
+    def fired_at(self) -> datetime:
+        return self.of.opened_window if isinstance(self.of, Episode) else self.of.alert.fired_at or self.of.last_window
+
+    @property
     def document(self) -> Document:
         if isinstance(self.of, AlertRow):
             return alert_document(self.of, self.handling)
@@ -62,20 +77,25 @@ def read_alerts(config: Config, store: Store, *, monitor: str | None = None) -> 
 
 def standing_alerts(conn: Transaction, config: Config, *, monitor: str | None = None) -> list[Standing]:
     """The alerts of `read_alerts`, as values."""
-    configured = {one.name: one for one in config.monitors}
-    rows = [one for one in alerts.active(conn, monitor) if one.monitor in configured]
-    ids = {one.episode_id for one in rows}
-    opened = [one for one in alerts.open_episodes(conn, monitor) if one.monitor in configured]
-    alone = [one for one in opened if one.id not in ids]
+    return standing_of(conn, config.monitors, alerts.active(conn, monitor), alerts.open_episodes(conn, monitor))
+
+
+def standing_of(
+    conn: Transaction, monitors: Iterable[MonitorConfig], rows: Iterable[AlertRow], opened: Iterable[Episode]
+) -> list[Standing]:
+    """The same for what was read already: active alert rows and open episodes, those of other monitors left out."""
+    configured = {one.name: one for one in monitors}
+    active, silenced = [one for one in rows if one.monitor in configured], silences.active(conn)
+    ids = {one.episode_id for one in active}
+    alone = [one for one in opened if one.monitor in configured and one.id not in ids]
     said = acknowledgements.of_open_episodes(conn)
-    active = silences.active(conn)
 
     def standing(of: AlertRow | Episode, id: str | None) -> Standing:
         labels = labels_of(configured[of.monitor], of)
-        covering = [one for one in active if one.covers(labels)]
+        covering = [one for one in silenced if one.covers(labels)]
         return Standing(of=of, handling=Handling(labels=labels, silenced_by=covering, acknowledged=said.get(id or "")))
 
-    found = [*(standing(one, one.episode_id) for one in rows), *(standing(one, one.id) for one in alone)]
+    found = [*(standing(one, one.episode_id) for one in active), *(standing(one, one.id) for one in alone)]
     return sorted(found, key=_worst_first)
 
 
@@ -160,6 +180,4 @@ def read_silence(store: Store, id: str) -> tuple[Silence, SilenceState]:
 
 
 def _worst_first(one: Standing) -> tuple[bool, int, str, tuple[str, str, str]]:
-    of = one.of
-    is_pending = isinstance(of, AlertRow) and of.alert.fired_at is None
-    return (is_pending, -Severity(of.severity).rank, of.monitor, of.key)
+    return (not one.is_firing, -Severity(one.of.severity).rank, one.of.monitor, one.of.key)

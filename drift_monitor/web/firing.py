@@ -1,37 +1,41 @@
 """What fires, a feature a row: since when, how much against what, which way, and the bins that did it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from drift_monitor.config.model import MonitorConfig
-from drift_monitor.core.alerting import AlertPhase, Rule
+from drift_monitor.core.alerting import Rule, Severity
+from drift_monitor.monitoring.alert_reading import Standing, standing_of
 from drift_monitor.monitoring.announcement import BinShare, top_bins
-from drift_monitor.store import references, standings
-from drift_monitor.store.alerts import AlertRow
+from drift_monitor.store import alerts, references, standings
+from drift_monitor.store.alerts import AlertRow, Episode
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.standings import Series
 from drift_monitor.web import phrases
 from drift_monitor.web.history import Standings
-from drift_monitor.web.listing import active_alerts, worst_severity
+from drift_monitor.web.remarks import Remark, remarks
 
 MOST_WITH_BINS = 40  # features whose histograms one page reads
 
 
 @dataclass(frozen=True, kw_only=True)
 class FiringRule:
-    """One alert as a person reads it: metric, value, interval, side and threshold, all as text."""
+    """One alert as a person reads it: metric, value, interval, side and threshold, all as text.
+
+    An alert about the monitor itself has a sentence for its metric and nothing to compare.
+    """
 
     rule: str
     metric: str
     severity: str
-    value: str
-    interval: str
-    side: str
-    threshold: str
-    peak: str
-    reason: str
+    value: str = ""
+    interval: str = ""
+    side: str = ""
+    threshold: str = ""
+    peak: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,22 +49,23 @@ class FiringFeature:
     rules: Sequence[FiringRule]
     direction: str
     bins: Sequence[BinShare]
+    remarks: Sequence[Remark]
+    is_silenced: bool  # all of them
+    is_acknowledged: bool
 
 
-def read_firing(conn: Transaction, monitors: Iterable[MonitorConfig], standing: Standings) -> list[FiringFeature]:
+def read_firing(conn: Transaction, monitors: Sequence[MonitorConfig], standing: Standings) -> list[FiringFeature]:
     """What fires in these monitors, the gravest first, then the newest."""
     by_name = {monitor.name: monitor for monitor in monitors}
-    alerts = {
-        series: [row for row in rows if row.alert.phase is AlertPhase.FIRING]
-        for series, rows in active_alerts(standing.active).items()
-        if series.monitor in by_name
-    }
-    measured = {series: standing.good[series].measurement for series in alerts if series in standing.good}
+    firing: dict[Series, list[Standing]] = {}
+    for one in standing_of(conn, monitors, standing.active, alerts.open_episodes(conn)):
+        if one.is_firing:
+            firing.setdefault(Series(one.of.monitor, one.of.key.feature, one.of.key.segment), []).append(one)
+    measured = {series: standing.good[series].measurement for series in firing if series in standing.good}
     bins = _top_bins(conn, [measured[series] for series in list(measured)[:MOST_WITH_BINS]])
     found = [
-        _feature(by_name[series.monitor], series, rows, measured.get(series), bins.get(series, ()))
-        for series, rows in alerts.items()
-        if rows
+        _feature(by_name[series.monitor], series, those, measured.get(series), bins.get(series, ()))
+        for series, those in firing.items()
     ]
     return sorted(found, key=_order)
 
@@ -83,26 +88,32 @@ def _top_bins(conn: Transaction, wanted: Sequence[Measurement]) -> dict[Series, 
 def _feature(
     monitor: MonitorConfig,
     series: Series,
-    rows: Sequence[AlertRow],
+    firing: Sequence[Standing],
     measurement: Measurement | None,
     bins: Sequence[BinShare],
 ) -> FiringFeature:
-    rules = {rule.id: rule for rule in monitor.rules}
-    severity = worst_severity(rows)
+    configured = {rule.id: rule for rule in monitor.rules}
     direction = measurement.direction if measurement else None
-    is_drift = any(rule.metric.is_divergence for row in rows if (rule := rules.get(row.key.rule)))
+    is_drift = any(rule.metric.is_divergence for one in firing if (rule := configured.get(one.of.key.rule)))
+    rules = [_rule(one.of, configured.get(one.of.key.rule), measurement) for one in firing]
     return FiringFeature(
         series=series,
-        severity=severity.value if severity else "info",
-        since=min(row.alert.since or row.last_window for row in rows),
-        fired_at=min(row.alert.fired_at or row.last_window for row in rows),
-        rules=[_rule(row, rules.get(row.key.rule), measurement) for row in rows],
+        severity=max((Severity(one.of.severity) for one in firing), key=lambda severity: severity.rank).value,
+        since=min(one.since for one in firing),
+        fired_at=min(one.fired_at for one in firing),
+        rules=rules,
         direction=phrases.DIRECTION_NAMES[direction] if direction and is_drift else "",
         bins=bins,
+        remarks=remarks([(one.of.key.rule, one.handling) for one in firing]),
+        is_silenced=all(one.handling.silenced_by for one in firing),
+        is_acknowledged=all(one.handling.acknowledged for one in firing),
     )
 
 
-def _rule(row: AlertRow, rule: Rule | None, measurement: Measurement | None) -> FiringRule:
+def _rule(row: AlertRow | Episode, rule: Rule | None, measurement: Measurement | None) -> FiringRule:
+    if isinstance(row, Episode):
+        said = phrases.AILMENT_TEXTS.get(row.key.rule, row.key.rule)
+        return FiringRule(rule=row.key.rule, metric=said, severity=row.severity)
     if rule is None:
         return FiringRule(
             rule=row.key.rule,

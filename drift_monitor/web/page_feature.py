@@ -13,6 +13,7 @@ from starlette.responses import Response
 from drift_monitor.config.model import MonitorConfig
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.status import Health
+from drift_monitor.monitoring.alert_reading import standing_of
 from drift_monitor.store.standings import Series
 from drift_monitor.web import phrases
 from drift_monitor.web.charts.bins import BinBar, bins_chart
@@ -22,6 +23,7 @@ from drift_monitor.web.judgements import judgements, worst_firing
 from drift_monitor.web.listing import worst_severity
 from drift_monitor.web.plots import address, bin_bars, plots
 from drift_monitor.web.readable import Readable
+from drift_monitor.web.remarks import remarks
 from drift_monitor.web.rendering import render
 from drift_monitor.web.verdict import verdict
 
@@ -32,6 +34,7 @@ def show_feature(request: Request, services: Readable, monitor: MonitorConfig, f
     asked = read_query(request.query_params, monitor)
     with services.store.read() as conn:
         reading = read_feature(conn, Series(monitor.name, feature), asked, at)
+        firing = [one for one in standing_of(conn, [monitor], reading.active, ()) if one.is_firing]
     is_missing = asked.window_end is not None and reading.selected is None
     if is_missing or not (reading.latest or _is_configured(monitor, feature)):
         return None
@@ -47,6 +50,7 @@ def show_feature(request: Request, services: Readable, monitor: MonitorConfig, f
         asked=asked,
         reading=reading,
         severity=severity.value if severity else "",
+        remarks=remarks([(one.of.key.rule, one.handling) for one in firing]),
         trouble=_trouble(reading),
         verdict=verdict(reading.selected, asked.unit) if reading.selected else None,
         bars=bars,

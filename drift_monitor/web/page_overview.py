@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from drift_monitor.core.rules import Severity
-from drift_monitor.store import outbox, standings
+from drift_monitor.store import outbox, silences, standings
 from drift_monitor.store.connection import Transaction
-from drift_monitor.store.outbox import NotificationState
+from drift_monitor.store.outbox import NotificationFilter, NotificationState, StoredNotification
+from drift_monitor.store.silences import Silence, SilenceState
 from drift_monitor.store.standings import Series
 from drift_monitor.web.firing import MOST_WITH_BINS, FiringFeature, read_firing
 from drift_monitor.web.health import MonitorRow, monitor_row
@@ -23,6 +24,8 @@ from drift_monitor.web.rendering import render
 
 MOST_MONITORS = 12  # with their features on this page; the others are a link away
 MOST_FEATURES = 8  # of each of them
+MOST_DEAD = 5  # notifications that were given up, the newest
+MOST_SILENCES = 20
 _LATE = timedelta(minutes=5)  # a notification that waits longer is worth a colour
 _REFRESH_SECONDS = 60
 
@@ -36,6 +39,7 @@ class ReceiverRow:
     waiting: int
     oldest: datetime | None
     dead: int
+    suppressed: int
     sent: int
     is_late: bool
 
@@ -48,6 +52,8 @@ class Overview:
     monitors: Sequence[MonitorRow]
     detailed: Sequence[MonitorRow]
     receivers: Sequence[ReceiverRow]
+    dead: Sequence[StoredNotification]
+    silences: Sequence[tuple[Silence, SilenceState]]
     trends: Mapping[Series, Markup]
     at: datetime
 
@@ -59,12 +65,19 @@ class Overview:
                 return "Nothing fires."
             case [one]:
                 subject = f"{one.series.feature} of {one.series.monitor}" if one.series.feature else one.series.monitor
-                return f"{subject} has been firing for {age_text(self.at - one.since)}."
+                said = [f"{subject} has been firing for {age_text(self.at - one.since)}"]
+                said += [state for state in ("silenced", "acknowledged") if getattr(one, f"is_{state}")]
+                return f"{', '.join(said)}."
             case _:
                 where = len({one.series.monitor for one in self.firing})
-                grave = sum(one.severity == Severity.CRITICAL.value for one in self.firing)
-                said = f"{_counted(len(self.firing), 'feature')} fire in {_counted(where, 'monitor')}"
-                return f"{said}, {grave} critical." if grave else f"{said}."
+                said = [f"{_subjects(self.firing)} fire in {_counted(where, 'monitor')}"]
+                counts = {
+                    "critical": sum(one.severity == Severity.CRITICAL.value for one in self.firing),
+                    "silenced": sum(one.is_silenced for one in self.firing),
+                    "acknowledged": sum(one.is_acknowledged for one in self.firing),
+                }
+                said += [f"{count} {word}" for word, count in counts.items() if count]
+                return f"{', '.join(said)}."
 
     @property
     def troubles(self) -> Sequence[str]:
@@ -96,7 +109,7 @@ def show_overview(request: Request, services: Readable) -> Response:
 
 def read_overview(conn: Transaction, services: Readable, at: datetime) -> Overview:
     """Everything in one transaction; the number of queries grows with neither monitors nor features."""
-    configured = services.config.monitors
+    configured, now = services.config.monitors, services.store.now(conn)
     standing = read_standings(conn, configured)
     rows = [monitor_row(one, feature_rows(one, standing), standing, at) for one in configured]
     detailed = sorted(rows, key=_badness)[:MOST_MONITORS]
@@ -108,6 +121,8 @@ def read_overview(conn: Transaction, services: Readable, at: datetime) -> Overvi
         monitors=rows,
         detailed=detailed,
         receivers=_receivers(conn, services, standing, at),
+        dead=outbox.page(conn, NotificationFilter(state=NotificationState.DEAD), limit=MOST_DEAD),
+        silences=[(one, one.state(now)) for one in silences.listed(conn, limit=MOST_SILENCES)],
         trends=_trends(conn, rows, shown, standing),
         at=at,
     )
@@ -149,11 +164,18 @@ def _receivers(conn: Transaction, services: Readable, standing: Standings, at: d
                 waiting=queue.length if queue else 0,
                 oldest=oldest,
                 dead=states.get((name, NotificationState.DEAD), 0),
+                suppressed=states.get((name, NotificationState.SUPPRESSED), 0),
                 sent=states.get((name, NotificationState.SENT), 0),
                 is_late=oldest is not None and at - oldest > _LATE,
             )
         )
     return rows
+
+
+def _subjects(firing: Sequence[FiringFeature]) -> str:
+    features = sum(bool(one.series.feature) for one in firing)
+    counts = {"feature": features, "whole monitor": len(firing) - features}
+    return " and ".join(_counted(count, noun) for noun, count in counts.items() if count)
 
 
 def _counted(count: int, noun: str) -> str:

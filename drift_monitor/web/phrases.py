@@ -9,6 +9,7 @@ from drift_monitor.config.model import FixedRange, FixedTable, Reference, SamePe
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.rules import Metric, Rule
 from drift_monitor.monitoring.bin_names import bin_text as bin_text
+from drift_monitor.monitoring.wellbeing import Ailment
 from drift_monitor.web.snapshot import Unmeasured
 
 QUERY: Final = "query"
@@ -28,6 +29,10 @@ DIRECTION_NAMES: Final = {
     Direction.LOST: "lost values",
     Direction.RESHAPED: "reshaped",
     Direction.NONE: "within noise",
+}
+AILMENT_TEXTS: Final = {
+    Ailment.FAILING.value: "its evaluations fail",
+    Ailment.STALE.value: "nothing has evaluated it for more than three intervals",
 }
 UNMEASURED_TEXTS: Final = {
     Unmeasured.TOO_FEW_ROWS: "too few rows to compare",

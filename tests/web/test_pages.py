@@ -160,14 +160,14 @@ def test_a_monitor_without_news_for_three_intervals_is_stale(services: Services,
 
 def test_waiting_and_dead_notifications_are_counted(services: Services, visitor: Visitor) -> None:
     before = rows_of(visitor.get("/"), "Notifications")["log"]
-    assert before.split() == ["log", "log", "1", "6", "min", "ago", "0", "0"]
+    assert before.split() == ["log", "log", "1", "6", "min", "ago", "0", "0", "0"]
     claimed = services.store.transact(lambda conn: outbox.claim(conn, "test", HOUR))
     assert claimed is not None
     services.store.transact(
         lambda conn: outbox.settle(conn, claimed, outbox.Delivery(outcome=outbox.Outcome.DEAD, error="gone"))
     )
 
-    assert rows_of(visitor.get("/"), "Notifications")["log"].split() == ["log", "log", "0", "–", "1", "0"]
+    assert rows_of(visitor.get("/"), "Notifications")["log"].split() == ["log", "log", "0", "–", "1", "0", "0"]
 
 
 def test_a_refused_reload_is_a_banner(services: Services, visitor: Visitor) -> None:

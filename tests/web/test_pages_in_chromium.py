@@ -7,7 +7,13 @@ from urllib.parse import quote
 import pytest
 
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
+from drift_monitor.core.matching import Matcher, Operator
 from drift_monitor.core.rules import Metric, Severity
+from drift_monitor.monitoring.services import Services
+from drift_monitor.monitoring.silencing import acknowledge_alert, add_silence
+from drift_monitor.monitoring.wellbeing import check_monitors
+from drift_monitor.store import alerts, outbox
+from drift_monitor.store.outbox import Delivery, Outcome
 from drift_monitor.web.pages import page_routes
 from tests.web import hostile
 from tests.web.browser import Browser, Page, chromium_path
@@ -57,9 +63,28 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         counted = dict.fromkeys(hostile.NAMES, SAME if calm else DRIFTED) | {"age": QUIET if calm else MOVED}
         evaluate(services, WATCHED, NOON - hours * HOUR, counted)
     postpone(services, FAILING, NOON, "unreachable", f"source {hostile.SCRIPT}: " + "connection refused, " * 30)
+    _say_much(services)
     with serving(routes=tuple(page_routes(lambda: services, services.clock))) as service:
         yield service.url
     services.store.close()
+
+
+def _say_much(services: Services) -> None:
+    """Silences and acknowledgements in hostile words, alerts about monitors, a notification that was given up."""
+    store, words = services.store, (hostile.SCRIPT, "x" * 2000, "y" * 1900)
+    for feature in ("", hostile.SCRIPT, "z" * 900):
+        matchers = [Matcher(name="monitor", operator=Operator.EQUAL, value="loans")]
+        matchers += [Matcher(name="feature", operator=Operator.NOT_EQUAL, value=feature)]
+        add_silence(store, matchers, duration=HOUR, author=words[0], comment=words[1])
+    check_monitors(services, NOON - 9 * HOUR)
+    with store.read() as conn:
+        ids = [one.id for one in alerts.open_episodes(conn)]
+    for id in ids[::2]:
+        acknowledge_alert(store, id, author=words[2], comment=words[0])
+    claimed = store.transact(lambda conn: outbox.claim(conn, "test", HOUR))
+    assert claimed is not None
+    dead = Delivery(outcome=Outcome.DEAD, error=f"{hostile.SCRIPT} {words[1]}")
+    assert store.transact(lambda conn: outbox.settle(conn, claimed, dead))
 
 
 def opened(browser: Browser, address: str, path: str, size: str) -> Page:
