@@ -1,7 +1,8 @@
 """The daemon as a whole: start, reload, drain, stop, and the two answers health checks ask for.
 
-start     heartbeat, watchdog, ticks: dispatch and deliver every second; every minute check the monitors themselves,
-          remind of what still fires, and tell Alertmanager how things stand; housekeeping every hour
+start     heartbeat, watchdog, ticks: dispatch and deliver every second, and tell Alertmanager what has changed; every
+          minute check the monitors themselves, remind of what still fires, and tell Alertmanager how all stands;
+          housekeeping every hour
 reload    a new configuration is checked as a whole, then swapped in; a refused one changes nothing
 drain     not ready at once; no further claims; running evaluations get `grace`, what is left is cancelled and
           its windows given back; the outbox is tried once more
@@ -16,13 +17,13 @@ from datetime import datetime, timedelta
 from drift_monitor.daemon.courier import Courier
 from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.daemon.heartbeat import Heartbeat
+from drift_monitor.daemon.herald import Herald
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.daemon.ticker import Ticker
 from drift_monitor.daemon.vigil import Vigil
 from drift_monitor.daemon.watchdog import Watchdog
 from drift_monitor.errors import DriftMonitorError, StoreError
 from drift_monitor.monitoring.reminding import remind
-from drift_monitor.monitoring.resend import resend
 from drift_monitor.monitoring.services import Services
 from drift_monitor.monitoring.wellbeing import check_monitors
 from drift_monitor.store import leases, retention
@@ -62,6 +63,7 @@ class Daemon:
         self._courier = Courier(lambda: self._services, self._settings)
         self._chore = self._guarded(chore) if chore else None
         self._ticker = Ticker(self._ticks(), services.clock)
+        self._herald = Herald(self._settings.resend)
         self._vigil = Vigil(MISSED_ROUNDS * self._settings.resend)
         self._watchdog = Watchdog(self._settings, services.clock, self._rearm)
         self.reload_state = ReloadState(at=services.clock.now())
@@ -158,7 +160,7 @@ class Daemon:
             "deliver": (often, self._guarded(self._courier.deliver)),
             "check": (self._settings.resend, self._guarded(self._check)),
             "remind": (self._settings.resend, self._guarded(lambda: remind(self._services))),
-            "resend": (self._settings.resend, self._guarded(lambda: resend(self._services))),
+            "resend": (often, self._guarded(lambda: self._herald.tell(self._services))),
             "housekeeping": (seldom, self._guarded(self._keep_house)),
         }
 

@@ -28,6 +28,11 @@ _logger = logging.getLogger(__name__)
 TOLD_AFTER_END = timedelta(minutes=15)  # as long as Prometheus repeats that an alert is over
 
 
+def has_listeners(services: Services) -> bool:
+    """Whether any receiver is an Alertmanager."""
+    return any(isinstance(one, AlertmanagerSender) for one in services.senders.values())
+
+
 def resend(services: Services) -> None:
     """One round: every receiver that is an Alertmanager hears of the monitors that name it."""
     senders = {name: one for name, one in services.senders.items() if isinstance(one, AlertmanagerSender)}

@@ -261,6 +261,7 @@ telling: Final = Table(
     _needed("at", Instant),
     # The alert as it was written for the receiver: what an end of the episode refers to.
     _needed("alert", Document),
+    Index("ix_telling_at", "at"),
 )
 
 acknowledgement: Final = Table(

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, select
+from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from drift_monitor.store.schema import episode, telling
 from drift_monitor.store.statements import insert
@@ -86,6 +86,14 @@ def ended_since(
         .order_by(episode.c.closed_at.desc(), telling.c.episode_id, telling.c.receiver)
     )
     return tuple((_telling(row), row.closed_window) for row in connection.execute(ended))
+
+
+def last_change(connection: Connection) -> tuple[datetime | None, datetime | None]:
+    """When something was told last, and when an episode ended last: equal answers mean that nothing happened since."""
+    told = select(func.max(telling.c.at)).scalar_subquery()
+    ended = select(func.max(episode.c.closed_at)).scalar_subquery()
+    row = connection.execute(select(told, ended)).one()
+    return row[0], row[1]
 
 
 def _read(connection: Connection, statement: Select[Any]) -> tuple[Telling, ...]:

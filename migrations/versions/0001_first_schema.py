@@ -121,6 +121,7 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['episode_id'], ['episode.id'], name=op.f('fk_telling_episode_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('episode_id', 'receiver', name=op.f('pk_telling'))
     )
+    op.create_index('ix_telling_at', 'telling', ['at'], unique=False)
     op.create_table('acknowledgement',
     sa.Column('episode_id', sa.Text(), nullable=False),
     sa.Column('at', INSTANT, nullable=False),

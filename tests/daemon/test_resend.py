@@ -2,15 +2,16 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from drift_monitor.clock import SystemClock
 from drift_monitor.daemon.daemon import Daemon
+from drift_monitor.daemon.herald import Herald
 from drift_monitor.daemon.settings import DaemonSettings
 from tests.alertmanager import wait_for
 from tests.monitoring.workbench import Workbench, even, high
-from tests.notify.receivers import receiver
+from tests.notify.receivers import Receiver, receiver
 
 
 def test_what_fires_is_told_at_once_after_a_start_and_again_at_every_tick(tmp_path: Path) -> None:
@@ -31,3 +32,29 @@ def test_what_fires_is_told_at_once_after_a_start_and_again_at_every_tick(tmp_pa
                 daemon.stop()
     starts = {alert["startsAt"] for one in replica.received for alert in json.loads(one.body)}
     assert starts == {"2024-03-04T02:00:00Z"}
+
+
+def test_what_changes_is_told_at_once_and_what_stays_only_at_the_next_round(tmp_path: Path) -> None:
+    with receiver() as replica:
+        receivers = [{"name": "am", "alertmanager": {"urls": [f"http://127.0.0.1:{replica.port}"]}}]
+        workbench = Workbench(tmp_path, f"sqlite:///{tmp_path / 'drift.db'}", receivers)
+        workbench.people.train(even(400))
+        for number, ages in enumerate([even(200), high(200), even(200)]):
+            workbench.people.arrive(number, ages)
+        with workbench.open() as bench:
+            services = replace(bench.services, clock=SystemClock())
+            herald = Herald(timedelta(hours=1))
+            told = []
+            for number in (1, 2, 3):
+                bench.evaluate(number)
+                for _ in range(3):
+                    herald.tell(services)
+                told.append(statuses(replica))
+    assert told == [[], ["open"], ["open", "over"]]
+
+
+def statuses(replica: Receiver) -> list[str]:
+    """Of each alert in each request: whether its end is ahead."""
+    now = datetime.now(UTC)
+    alerts = [alert for one in replica.received for alert in json.loads(one.body)]
+    return ["open" if datetime.fromisoformat(alert["endsAt"]) > now else "over" for alert in alerts]
