@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import bcrypt
 import httpx
@@ -78,8 +79,9 @@ def test_a_silence_is_made_and_covers_alerts_from_then_on(service: Service) -> N
         "state": "active",
         "created_at": "2026-11-20T12:06:00Z",
     }
-    assert answer.headers["location"] == f"/api/v1/silences/{made['id']}"
-    assert httpx.get(service.url + answer.headers["location"], timeout=60).json() == made
+    place = urljoin(f"{service.url}/api/v1/silences", answer.headers["location"])
+    assert place == f"{service.url}/api/v1/silences/{made['id']}"
+    assert httpx.get(place, timeout=60).json() == made
     alerts = ask(service, "GET", "alerts", 200)["alerts"]
     assert {tuple(one["silenced_by"]) for one in alerts} == {(made["id"],)}
 

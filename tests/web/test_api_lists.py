@@ -334,6 +334,7 @@ def test_silences_are_those_that_hold_or_will_hold_unless_others_are_asked_for(
         ("episodes?from=2026-11-20T12:00:00+01:00", "a + in an address is written %2B"),
         ("episodes?from=2026-13-40T12:00:00Z", "'from'"),
         ("episodes?to=0001-01-01T00:00:00%2B14:00", "'to'"),
+        ("episodes?from=2026-11-20T12:00:00Z&to=2026-11-20T13:00:00%2B01:00", "'from' is not before 'to'"),
         ("episodes?cursor=x", "'cursor' is none that this list gave"),
         ("episodes?cursor=WzFd", "'cursor'"),
         ("notifications?cursor=WyJhIl0", "'cursor'"),

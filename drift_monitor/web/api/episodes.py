@@ -3,6 +3,7 @@
 import logging
 from enum import StrEnum
 
+from drift_monitor.errors import InputError
 from drift_monitor.monitoring.alert_reading import read_episode, read_episodes
 from drift_monitor.monitoring.documents import Document
 from drift_monitor.monitoring.silencing import acknowledge_alert, withdraw_acknowledgement
@@ -33,6 +34,8 @@ def list_episodes(call: Call) -> Document:
         since=query.instant("from"),
         until=query.instant("to"),
     )
+    if asked.since is not None and asked.until is not None and asked.since >= asked.until:
+        raise InputError("query parameter 'from' is not before 'to'; exchange them")
     place = query.moment_and_id()
     page = read_episodes(
         call.services.store, asked, limit=query.limit, after=None if place is None else EpisodePlace(*place)

@@ -61,7 +61,8 @@ def create_silence(call: Call) -> Answer:
     )
     log(_logger, INFO, "silence_added", "Alerts were silenced.", silence=made.id, author=made.author)
     document = silence_document(made, made.state(made.created_at))
-    return Answer(document=document, status=201, headers={"Location": f"/api/v1/silences/{made.id}"})
+    # Relative to the address that was asked, so that any prefix of a proxy works.
+    return Answer(document=document, status=201, headers={"Location": f"silences/{made.id}"})
 
 
 def end_silence(call: Call) -> Document:
