@@ -24,6 +24,7 @@ body { margin: 0; background: #fff; color: #1d1c1d; font: 15px/1.46668 Lato, "Li
 .code { font: 12px/1.50001 "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre; margin: 4px 0;
         background: #f8f8f8; border: 1px solid #e0e0e0; border-radius: 4px; padding: 8px; overflow: hidden }
 .context { font-size: 13px; color: #616061; margin: 0 0 8px }
+hr { border: 0; border-top: 1px solid #ddd; margin: 16px 0 }
 a { color: #1264a3; text-decoration: none } b { font-weight: 900 }
 """
 
@@ -46,6 +47,8 @@ def _block(block: Mapping[str, Any]) -> str:
             text = f"<p>{_text(block['text'])}</p>" if "text" in block else ""
             fields = "".join(f"<div>{_text(one)}</div>" for one in block.get("fields", ()))
             return f'<div class="section">{text}' + (f'<div class="fields">{fields}</div>' if fields else "") + "</div>"
+        case {"type": "divider"}:
+            return "<hr>"
         case {"type": "context", "elements": [*elements]}:
             return f'<div class="context">{" ".join(map(_text, elements))}</div>'
         case _:

@@ -19,6 +19,7 @@ from drift_monitor.monitoring.bin_names import bin_text
 from drift_monitor.monitoring.links import dashboard_url, feature_url, monitor_url, runbook_url
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint, rfc3339
 from drift_monitor.notify.message import BinShare as BinShare
+from drift_monitor.notify.wording import METRIC_NAMES
 from drift_monitor.store.measurements import Measurement
 
 TOP_BINS = 3  # as many as a person reads in a page
@@ -32,17 +33,6 @@ DIRECTION_SENTENCES = {
     Direction.NONE: "Neither direction of the divergence stands clear of sampling noise.",
 }
 
-METRIC_NAMES = {
-    Metric.KL_LIVE_REFERENCE: "KL(live‖reference)",
-    Metric.KL_REFERENCE_LIVE: "KL(reference‖live)",
-    Metric.PSI: "PSI",
-    Metric.JS: "JS",
-    Metric.HELLINGER: "Hellinger",
-    Metric.MISSING_RATIO: "missing values",
-    Metric.UNSEEN_RATIO: "unseen values",
-    Metric.ROWS: "rows",
-    Metric.FRESHNESS: "age of the newest row",
-}
 _RATIOS = (Metric.MISSING_RATIO, Metric.UNSEEN_RATIO)
 
 

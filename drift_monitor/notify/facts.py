@@ -4,21 +4,18 @@ Everything is taken from the annotations of the stored alert. What is not there 
 earlier version has stored, and alerts that are not about a measurement, show what they have.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from drift_monitor.config.durations import format_duration
+from drift_monitor.core.rules import Metric
 from drift_monitor.notify import wording
 
-_NAMES = {
-    "kl_live_reference": "KL(live‖reference)",
-    "kl_reference_live": "KL(reference‖live)",
-    "psi": "PSI",
-    "js": "JS",
-    "hellinger": "Hellinger",
-}
-_RATIOS = ("missing_ratio", "unseen_ratio")
-_NATS = ("kl_live_reference", "kl_reference_live", "js")
+_NAMES: Mapping[str, str] = {metric.value: name for metric, name in wording.METRIC_NAMES.items()}
+_RATIOS = (Metric.MISSING_RATIO, Metric.UNSEEN_RATIO)
+_NATS = [metric for metric in Metric if metric.unit == "nats"]
 # Annotations that are told in a place of their own, or as a fact of another name. All others are the monitor's.
 _OWN = frozenset(
     {
@@ -99,9 +96,13 @@ def _of_the_monitor(alert: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _amount(text: str, metric: str) -> str:
+    value = _value(text)
+    if value is None:
+        return wording.one_line(text)
     if metric in _RATIOS:
-        value = _value(text)
-        return wording.one_line(text) if value is None else wording.percent(value)
+        return wording.percent(value)
+    if metric == Metric.FRESHNESS:
+        return format_duration(timedelta(seconds=round(value)))
     return f"{_number(text)} nats" if metric in _NATS else _number(text)
 
 
@@ -115,11 +116,12 @@ def _count(text: str) -> str:
 
 
 def _value(text: str) -> float | None:
-    """The number; a monitor's own annotation of that name may be any text."""
+    """The number, if it is one; a monitor's own annotation of that name may be any text."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
 
 
 def _moment(text: str) -> str:

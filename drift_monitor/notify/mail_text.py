@@ -84,7 +84,8 @@ def _html_group(group: Sequence[Mapping[str, Any]]) -> str:
 
 def _html_facts(found: Mapping[str, str]) -> str:
     rows = "".join(
-        f'<tr><td style="{_CELL};color:#666">{escape(name)}</td><td style="{_CELL}">{escape(text)}</td></tr>'
+        f'<tr><td style="{_CELL};color:#666;white-space:nowrap">{escape(name)}</td>'
+        f'<td style="{_CELL}">{escape(text)}</td></tr>'
         for name, text in found.items()
     )
     return f'<table cellpadding="0" cellspacing="0" style="border-collapse:collapse">{rows}</table>'

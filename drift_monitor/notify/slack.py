@@ -22,8 +22,7 @@ MAX_BLOCKS = 50
 MAX_SECTION = 3000  # characters, as they are sent: escapes count
 MAX_HEADER = 150
 MAX_FALLBACK = 3000  # far below the 40,000 at which a message is cut
-_BLOCKS_OF_GROUP = 4  # heading, facts, bars, links
-_MAX_GROUPS = (MAX_BLOCKS - 2) // _BLOCKS_OF_GROUP
+_DIVIDER: dict[str, Any] = {"type": "divider"}
 _MAX_FIELDS, _MAX_FIELD, _MAX_NAME = 10, 2000, 100  # fields of a section; characters of one, and of its name
 _MAX_ADDRESS = 400
 _OF_ADDRESSES = "%/:?#[]@!$&'()*+,;=~"  # what a URL is written with, beside letters and digits
@@ -50,26 +49,26 @@ class SlackSender:
 
 def slack_message(body: Mapping[str, Any]) -> dict[str, Any]:
     """The message for a stored notification, as Slack's documentation has it."""
-    title = wording.title(body)
-    told = wording.groups(body["alerts"])
-    shown = told[:_MAX_GROUPS]
-    first = shown[0][0]
-    # One feature needs no heading of its own below the headline.
-    headline = _line(first) if len(told) == 1 else f"{wording.sign(first)} {title}"
-    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(headline, MAX_HEADER)}]
-    for group in shown:
-        if len(told) > 1:
-            blocks.append({"type": "section", "text": _plain(_line(group[0]), MAX_SECTION)})
-        blocks += _blocks(group)
-    if len(told) > len(shown):
-        rest = f"and {len(told) - len(shown)} more, which the page of the monitor shows"
-        blocks.append({"type": "context", "elements": [_plain(rest, MAX_SECTION)]})
-    return {"text": escape(title, MAX_FALLBACK), "blocks": blocks}
+    groups = wording.groups(body["alerts"])
+    blocks: list[dict[str, Any]] = []
+    for number, group in enumerate(groups):
+        told = [*([_DIVIDER] if number else []), *_heading(group[0]), *_blocks(group)]
+        if len(blocks) + len(told) >= MAX_BLOCKS:
+            rest = f"and {len(groups) - number} more, which the page of the monitor shows"
+            blocks.append({"type": "context", "elements": [_plain(rest, MAX_SECTION)]})
+            break
+        blocks += told
+    return {"text": escape(wording.title(body), MAX_FALLBACK), "blocks": blocks}
 
 
-def _line(alert: Mapping[str, Any]) -> str:
+def _heading(alert: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The headline; where it is too long for one, also in full."""
     state = "" if wording.is_firing(alert) else "Resolved: "
-    return f"{wording.sign(alert)} {state}{wording.summary(alert)}"
+    line = f"{wording.sign(alert)} {state}{wording.summary(alert)}"
+    header, full = _plain(line, MAX_HEADER), _plain(line, MAX_SECTION)
+    yield {"type": "header", "text": header}
+    if header != full:
+        yield {"type": "section", "text": full}
 
 
 def _blocks(group: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

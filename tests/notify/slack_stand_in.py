@@ -54,6 +54,8 @@ def _block(block: dict[str, Any]) -> Iterator[str]:
                 yield f"{len(block['fields'])} fields"
             for field in block.get("fields", ()):
                 yield from _text(field, 2000)
+        case {"type": "divider"} if len(block) == 1:
+            pass
         case {"type": "context", "elements": [*elements]} if len(block) == 2 and 1 <= len(elements) <= 10:
             for element in elements:
                 yield from _text(element, 3000)

@@ -99,14 +99,30 @@ def test_any_name_in_any_number_of_alerts_keeps_to_the_schema(name: str, count: 
 def test_more_alerts_than_a_message_holds_are_counted() -> None:
     message = slack_message(stored(*(an_alert(f"f{number}") for number in range(30))))
     assert len(message["blocks"]) <= 50
-    assert texts(message)[-1] == "and 18 more, which the page of the monitor shows"
+    headings = [block for block in message["blocks"] if block["type"] == "header"]
+    assert texts(message)[-1] == f"and {30 - len(headings)} more, which the page of the monitor shows"
+    assert len(headings) >= 9
+
+
+def test_ten_alerts_which_is_what_a_notification_for_slack_holds_are_all_shown() -> None:
+    message = slack_message(stored(*(an_alert(f"f{number}") for number in range(10))))
+    assert sum(block["type"] == "header" for block in message["blocks"]) == 10
+    assert not any("more, which" in text for text in texts(message))
+
+
+def test_headline_that_is_cut_stands_below_in_full() -> None:
+    long = "income of credit_inputs drifted: " + "x" * 300
+    header, full = slack_message(stored(an_alert(summary=long)))["blocks"][:2]
+    assert len(header["text"]["text"]) == 150 and header["text"]["text"].endswith("…")
+    assert full["text"]["text"] == f"🔴 {long}"
 
 
 def test_alerts_on_one_feature_are_one_part_headed_by_the_gravest() -> None:
     warning = an_alert(severity="warning", summary="income of credit_inputs drifted: psi 0.31 above 0.1")
     message = slack_message(stored(warning, an_alert(), an_alert("age")))
     said = texts(message)
-    assert said[1].startswith("🔴 [FIRING:3] income of credit_inputs drifted: psi 0.31 above 0.25; also age")
+    assert said[0] == "[FIRING:3] income of credit_inputs drifted: psi 0.31 above 0.25; also age"
+    assert said[1] == "🔴 income of credit_inputs drifted: psi 0.31 above 0.25"
     assert sum(text.startswith("```") for text in said) == 2
     assert "*Also*\nPSI (warning)" in said
     assert not any("above 0.1" in text for text in said)
