@@ -294,6 +294,7 @@ def trouble(connection: Connection, monitor: str) -> Trouble | None:
         run.c.monitor == monitor,
         run.c.state == RunState.DUE.value,
         run.c.health == Health.UNKNOWN.value,
+        run.c.trigger == Trigger.SCHEDULE.value,
         run.c.planned_at > since,
     )
     return Trouble(

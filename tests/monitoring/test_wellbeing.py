@@ -121,6 +121,18 @@ def test_windows_that_waited_already_when_the_first_one_failed_do_not_count(benc
     assert told(bench) == []
 
 
+def test_windows_that_a_backfill_planned_behind_a_failure_do_not_count(bench: Bench) -> None:
+    break_source(bench)
+    plan(bench, 1)
+    assert attempt_next(bench) is Result.POSTPONED
+    wait(bench, MINUTE)
+    monitor = bench.services.config.monitor(MONITOR)
+    rows = [planned_run(monitor, hour(number), hour(number), Trigger.BACKFILL) for number in range(2, 8)]
+    bench.services.store.transact(lambda conn: runs.plan(conn, rows))
+    check(bench)
+    assert told(bench) == []
+
+
 def test_the_alert_says_what_is_wrong_and_carries_the_monitors_labels(bench: Bench) -> None:
     break_source(bench)
     plan(bench, 1)
