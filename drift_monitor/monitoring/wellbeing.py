@@ -23,10 +23,10 @@ from drift_monitor.monitoring.links import dashboard_url, monitor_url, runbook_u
 from drift_monitor.monitoring.services import Services
 from drift_monitor.monitoring.telling import News, Occasion, tell
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
-from drift_monitor.store import alerts, monitors, runs
+from drift_monitor.store import alerts, monitors, runs, troubles
 from drift_monitor.store.alerts import AlertKey, Episode
 from drift_monitor.store.connection import Transaction
-from drift_monitor.store.runs import Trouble
+from drift_monitor.store.troubles import Trouble
 
 RECOVERED = "recovered"
 FAILURES = 3
@@ -117,7 +117,7 @@ def _examine(
 ) -> Sequence[Finding]:
     now = services.store.now(conn)
     found = []
-    trouble = runs.trouble(conn, monitor.name)
+    trouble = troubles.find(conn, monitor.name)
     if trouble is not None and (trouble.failures >= FAILURES or now - trouble.since >= LONGEST_TROUBLE):
         found.append(_failing(monitor, trouble))
     last = runs.last_done(conn, monitor.name)

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, tuple_, update
 
 from drift_monitor.core.status import Health
 from drift_monitor.store.connection import now
@@ -118,15 +118,6 @@ class Backlog:
     due: int = 0
     running: int = 0
     oldest_due: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trouble:
-    """Evaluations that fail: since the first one began, with those that came due behind it meanwhile."""
-
-    since: datetime
-    failures: int
-    error: str
 
 
 def plan(connection: Connection, planned: Sequence[PlannedRun]) -> int:
@@ -276,32 +267,6 @@ def history(
     if before is not None:
         statement = statement.where(_comes_after(before))
     return tuple(_run(row) for row in connection.execute(statement))
-
-
-def trouble(connection: Connection, monitor: str) -> Trouble | None:
-    """What has gone wrong since the last evaluation that succeeded; None where nothing has."""
-    last = last_done(connection, monitor)
-    failing = select(run).where(
-        run.c.monitor == monitor, run.c.health == Health.ERROR.value, run.c.state.in_((*UNFINISHED, RunState.FAILED))
-    )
-    if last is not None and last.finished_at is not None:
-        failing = failing.where(or_(run.c.finished_at.is_(None), run.c.finished_at > last.finished_at))
-    failed = [_run(row) for row in connection.execute(failing.order_by(run.c.window_end, run.c.revision))]
-    if not failed:
-        return None
-    since = min(one.started_at or one.planned_at for one in failed)
-    waiting = select(func.count()).where(
-        run.c.monitor == monitor,
-        run.c.state == RunState.DUE.value,
-        run.c.health == Health.UNKNOWN.value,
-        run.c.trigger == Trigger.SCHEDULE.value,
-        run.c.planned_at > since,
-    )
-    return Trouble(
-        since=since,
-        failures=len(failed) + connection.execute(waiting).scalar_one(),
-        error=failed[-1].error or "it left no message.",
-    )
 
 
 def backlog(connection: Connection) -> Mapping[str, Backlog]:
