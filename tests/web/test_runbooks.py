@@ -12,6 +12,7 @@ from drift_monitor.monitoring.links import runbook_url
 from drift_monitor.monitoring.wellbeing import Ailment
 from drift_monitor.web.page_runbooks import read_sections
 from drift_monitor.web.pages import page_routes
+from tests.web.browser import Browser, chromium_path
 from tests.web.filled import open_store
 from tests.web.markup import Element
 from tests.web.serving import serving
@@ -71,3 +72,16 @@ def test_markup_is_read_as_text_where_it_is_none() -> None:
         ("text", "."),
     ]
     assert numbered.is_list and [item[0].text for item in numbered.items] == ["a b", "c"]
+
+
+@pytest.mark.processes
+def test_page_fits_a_phone_and_keeps_to_its_own_policy(tmp_path: Path) -> None:
+    services = open_store(tmp_path)
+    with (
+        serving(routes=tuple(page_routes(lambda: services, services.clock))) as service,
+        Browser(chromium_path()) as browser,
+    ):
+        shown = browser.open(f"{service.url}/runbooks#datadrift", width=390, height=800)
+        assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+        assert shown.complaints == []
+    services.store.close()
