@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= demo
+# Fast tests run in so many processes; those that start processes of their own, or take long, run one after another.
+WORKERS ?= 2
+FAST := --numprocesses $(WORKERS) --max-worker-restart 0 -m "not processes and not slow"
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test check lint format bench lock manifests clean
@@ -11,10 +14,11 @@ demo: $(VENV)/.demo
 	$(BIN)/drift-monitor demo --dir $(DEMO_DIR)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest $(FAST)
+	$(BIN)/pytest -m "processes or slow"
 
 check: lint
-	$(BIN)/pytest -q -x -m "not processes and not slow"
+	$(BIN)/pytest -q -x $(FAST) --hypothesis-profile=quick
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.migrated import migrate_store
 from tests.postgresql import PostgresqlServer, find_binaries
 from tests.skips import SkipGate
 
@@ -30,6 +31,22 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
     server = PostgresqlServer(binaries)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_store_template(postgresql_server: PostgresqlServer) -> str:
+    """The name of a database with the store's schema."""
+    name = postgresql_server.create_database()
+    migrate_store(postgresql_server.url(name))
+    return name
+
+
+@pytest.fixture
+def migrated_postgresql_url(postgresql_server: PostgresqlServer, postgresql_store_template: str) -> Iterator[str]:
+    """The URL of a fresh database with the store's schema."""
+    name = postgresql_server.create_database(postgresql_store_template)
+    yield postgresql_server.url(name)
+    postgresql_server.drop_database(name)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -22,11 +21,13 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from tests.ports import lasting_port
+
 SUPERUSER = "postgres"
 PASSWORD = "postgres"  # of a server that listens on loopback and lives as long as the tests
 UNPRIVILEGED_USERS = ("postgres", "nobody")
 ATTEMPTS_AT_A_PORT = 5
-START_SECONDS = 60
+START_SECONDS = 120
 
 SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -78,11 +79,12 @@ class PostgresqlServer:
             host="127.0.0.1", port=self.port, user=user, password=PASSWORD, dbname=database, autocommit=True
         )
 
-    def create_database(self) -> str:
-        """A fresh, empty database; its name."""
+    def create_database(self, template: str = "template1") -> str:
+        """A fresh database, empty or like another one in which nobody works; its name."""
         name = f"test_{uuid.uuid4().hex[:12]}"
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         with self.connect() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(create)
         return name
 
     def drop_database(self, name: str) -> None:
@@ -131,7 +133,7 @@ class PostgresqlServer:
         """Another program may take the port between our look and the server's; then look again."""
         settings = (self._data / "postgresql.conf").read_text()
         for attempt in range(1, ATTEMPTS_AT_A_PORT + 1):
-            self.port = _free_port()
+            self.port = lasting_port()
             own = SETTINGS.format(folder=self.folder, port=self.port)
             (self._data / "postgresql.conf").write_text(settings + own)
             try:
@@ -214,12 +216,6 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
 
 def _as_user(user: pwd.struct_passwd | None) -> dict[str, object]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 _ENTRY = re.compile(

@@ -1,7 +1,6 @@
 """`backfill`: every window once, also after an interruption; what it leaves quiet, and its exit codes."""
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +9,23 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shop import HOUR, Shop
+
+# The program, to which Ctrl-C comes in its tenth window: from outside one would have to be quick.
+INTERRUPTED = """
+import itertools, os, signal
+from drift_monitor.cli.main import main
+from drift_monitor.monitoring import backfill
+
+attempt, numbers = backfill.attempt, itertools.count(1)
+
+def interrupted(*arguments, **named):
+    if next(numbers) == 10:
+        os.kill(os.getpid(), signal.SIGINT)
+    return attempt(*arguments, **named)
+
+backfill.attempt = interrupted
+main()
+"""
 
 
 def _range(shop: Shop, hours: int = 12) -> tuple[str, str]:
@@ -72,16 +88,12 @@ def test_messages_wait_for_the_daemon_where_they_are_asked_for(shop: Shop) -> No
 @pytest.mark.processes
 def test_interrupted_it_says_how_to_go_on_and_then_does(shop: Shop) -> None:
     arguments = [f"--config.file={shop.config}", *_range(shop, 26)]
-    command = [sys.executable, "-m", "drift_monitor", "backfill", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"NO_COLOR": "1"}) as process:
-        assert process.stderr is not None
-        told = process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        rest = process.stderr.read()
-    assert " windows, up to " in told
-    assert process.returncode == 130
-    assert "start the same command again to go on" in rest
-    assert "Traceback" not in rest
+    command = [sys.executable, "-c", INTERRUPTED, "backfill", *arguments]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"NO_COLOR": "1"}, check=False)
+    assert " windows, up to " in ended.stderr
+    assert ended.returncode == 130
+    assert "start the same command again to go on" in ended.stderr
+    assert "Traceback" not in ended.stderr
     first = len(shop.query("SELECT * FROM run WHERE state = 'done'"))
     assert 0 < first < 26
 

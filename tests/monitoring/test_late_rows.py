@@ -13,7 +13,7 @@ from tests.monitoring.workbench import Workbench, counted, even, high, hour
 def workbench(request: pytest.FixtureRequest, tmp_path: Path) -> Workbench:
     """A source with an even reference; the store is SQLite or PostgreSQL."""
     on_sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path}/drift.db" if on_sqlite else request.getfixturevalue("postgresql_url")
+    url = f"sqlite:///{tmp_path}/drift.db" if on_sqlite else request.getfixturevalue("migrated_postgresql_url")
     made = Workbench(tmp_path, url)
     made.people.train(even(1000))
     return made

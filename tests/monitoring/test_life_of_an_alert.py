@@ -26,7 +26,7 @@ HOURLY = {"name": "log", "repeat_interval": "1h", "log": {}}
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'drift.db'}"
-    url: str = request.getfixturevalue("postgresql_url")
+    url: str = request.getfixturevalue("migrated_postgresql_url")
     return url
 
 

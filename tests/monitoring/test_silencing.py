@@ -44,7 +44,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'drift.db'}"
     else:
-        url = request.getfixturevalue("postgresql_url")
+        url = request.getfixturevalue("migrated_postgresql_url")
     workbench = Workbench(tmp_path, url)
     workbench.people.train(even(400))
     for number, ages in enumerate([even(200), high(200), even(200)]):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sqlalchemy import make_url
 
 from drift_monitor.app import open_services
 from drift_monitor.config.loading import load
@@ -25,6 +26,7 @@ from drift_monitor.store.alerts import AlertRecord, Episode
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.runs import Run, RunFilter, RunKey, Trigger
 from tests.clocks import FixedClock
+from tests.migrated import lay_out
 
 # Long past, so that a PostgreSQL store, which has the server's clock, finds all of it due.
 START = datetime(2024, 3, 4, tzinfo=UTC)
@@ -182,6 +184,9 @@ class Workbench:
 
     def __post_init__(self) -> None:
         self.people = People(self.folder / "people.db")
+        path = make_url(self.store_url).database if self.store_url.startswith("sqlite:") else None
+        if path and not Path(path).exists():
+            lay_out(Path(path))
 
     @contextmanager
     def open(self, **monitor: Any) -> Iterator[Bench]:

@@ -101,7 +101,8 @@ class Observer:
             case Fate.KILLED:
                 raise AssertionError("SIGKILL has ended this process")
             case Fate.STOPPED:
-                os.kill(os.getpid(), signal.SIGSTOP)
+                # To this thread: sent to the process, it is another thread that stops, and this one goes on meanwhile.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             case Fate.HELD:
                 os.close(os.open(self._orders.gate, os.O_RDONLY))  # a named pipe: waits for a writer
 

@@ -9,6 +9,7 @@ import pytest
 from drift_monitor.store import migrate
 from drift_monitor.store.connection import Store
 from drift_monitor.store.schema import metadata
+from tests.migrated import lay_out
 from tests.postgresql import PostgresqlServer
 from tests.store.making import ManualClock, sqlite_url
 
@@ -41,10 +42,8 @@ def store_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def sqlite_store_url(tmp_path: Path) -> str:
-    url = sqlite_url(tmp_path)
-    with opened(url) as one:
-        migrate.upgrade(one)
-    return url
+    lay_out(tmp_path / "drift.db")
+    return sqlite_url(tmp_path)
 
 
 @pytest.fixture

@@ -26,11 +26,12 @@ from drift_monitor.monitoring.outcome import Outcome
 from drift_monitor.monitoring.planning import planned_run, window_of
 from drift_monitor.monitoring.registration import register_monitors
 from drift_monitor.monitoring.services import Services
-from drift_monitor.store import leases, migrate, references, runs
+from drift_monitor.store import leases, references, runs
 from drift_monitor.store.connection import Store
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.runs import Trigger
 from drift_monitor.telemetry.metrics import Telemetry
+from tests.migrated import lay_out
 from tests.web.snapshots import NOON
 
 HOUR = timedelta(hours=1)
@@ -84,8 +85,8 @@ def open_store(folder: Path, *monitors: MonitorConfig, clock: ManualClock | None
     """Services over a fresh SQLite store that knows these monitors; no sources, nothing is sent."""
     clock = clock or ManualClock()
     url = f"sqlite:///{folder / 'drift.db'}"
+    lay_out(folder / "drift.db")
     store = Store(url, clock)
-    migrate.upgrade(store)
     config = Config(
         store=StoreConfig(url=SecretStr(url)),
         monitors=monitors,
