@@ -23,7 +23,7 @@ from drift_monitor.core.rules import Metric, Severity
 from drift_monitor.monitoring.services import Services
 from drift_monitor.telemetry.logs import configure
 from drift_monitor.web.application import build_server
-from drift_monitor.web.history import read_snapshot
+from drift_monitor.web.metrics.history import read_snapshot
 from drift_monitor.web.surface import Surface
 from tests.web.filled import Counted, a_monitor, a_rule, evaluate, open_store
 from tests.web.snapshots import NOON

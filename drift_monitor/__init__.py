@@ -2,7 +2,7 @@
 
 from drift_monitor.core.comparison import Comparison, compare_counts, kl_divergence
 from drift_monitor.monitoring.compare import compare
-from drift_monitor.monitoring.report import ComparisonReport, FeatureComparison
+from drift_monitor.monitoring.comparing.report import ComparisonReport, FeatureComparison
 from drift_monitor.version import __version__
 
 __all__ = [

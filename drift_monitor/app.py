@@ -40,11 +40,11 @@ from drift_monitor.telemetry.steps import StepObserver, log_step
 from drift_monitor.web.access import bind_problem
 from drift_monitor.web.api.routes import api_routes
 from drift_monitor.web.application import build_server
-from drift_monitor.web.exposition import DEFAULT_MAX_SERIES
-from drift_monitor.web.history import read_snapshot
-from drift_monitor.web.pages import page_routes
+from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
+from drift_monitor.web.metrics.history import read_snapshot
+from drift_monitor.web.metrics.snapshot import Snapshot
+from drift_monitor.web.pages.routes import page_routes
 from drift_monitor.web.server import WebServer, try_address
-from drift_monitor.web.snapshot import Snapshot
 from drift_monitor.web.surface import Surface
 
 _logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from drift_monitor.store.schema import metadata
 from drift_monitor.store.views import VIEWS, create_views
 from drift_monitor.telemetry.metrics import Telemetry
 from drift_monitor.telemetry.reasons import RUN_FAILURE_REASONS, DeliveryFailure, MissedReason
-from drift_monitor.web.families import FAMILIES
+from drift_monitor.web.metrics.families import FAMILIES
 from tests.postgresql import PostgresqlServer
 
 ROOT = Path(__file__).parent.parent
@@ -286,7 +286,7 @@ def test_every_column_of_every_view_is_documented() -> None:
 
 def test_every_reason_an_episode_closes_for_is_documented() -> None:
     page = _text(ROOT / "docs" / "database-views.md")
-    episodes = importlib.import_module("drift_monitor.monitoring.episodes")
+    episodes = importlib.import_module("drift_monitor.monitoring.alerts.episodes")
 
     for reason in (episodes.RECOVERED, episodes.REVISED, episodes.REMOVED):
         assert f"`{reason}`" in page, reason

@@ -18,12 +18,12 @@ from drift_monitor.config.loading import load
 from drift_monitor.config.model import Config
 from drift_monitor.core.rules import Severity
 from drift_monitor.errors import InputError
-from drift_monitor.monitoring.alert_reading import Standing, read_alerts, standing_alerts
-from drift_monitor.monitoring.episodes import former_rule
-from drift_monitor.monitoring.silencing import acknowledge_alert, withdraw_acknowledgement
+from drift_monitor.monitoring.alerts.episodes import former_rule
+from drift_monitor.monitoring.alerts.reading import Standing, read_alerts, standing_alerts
+from drift_monitor.monitoring.alerts.silencing import acknowledge_alert, withdraw_acknowledgement
 from drift_monitor.store.alerts import AlertRow
 from drift_monitor.store.connection import Store
-from drift_monitor.web.phrases import metric_text, threshold_text
+from drift_monitor.web.pages.phrases import metric_text, threshold_text
 
 _COLUMNS = ("id", "alert", "value", "threshold", "since (UTC)")
 _STYLES = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: ""}

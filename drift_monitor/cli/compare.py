@@ -12,9 +12,9 @@ from drift_monitor.cli.printing import count, emit, emit_json, emit_shown, numbe
 from drift_monitor.clock import SystemClock
 from drift_monitor.errors import DatasetError, InputError
 from drift_monitor.monitoring.compare import compare as compare_frames
-from drift_monitor.monitoring.files import read_files
-from drift_monitor.monitoring.report import ComparisonReport
-from drift_monitor.monitoring.tables import compare_tables
+from drift_monitor.monitoring.comparing.files import read_files
+from drift_monitor.monitoring.comparing.report import ComparisonReport
+from drift_monitor.monitoring.comparing.tables import compare_tables
 from drift_monitor.sources.source import Source
 
 _COLUMNS = (

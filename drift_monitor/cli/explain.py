@@ -15,7 +15,7 @@ from drift_monitor.cli.units import in_bits
 from drift_monitor.config.loading import load
 from drift_monitor.core.alerting import Metric
 from drift_monitor.core.comparison import Direction
-from drift_monitor.monitoring.announcement import DIRECTION_SENTENCES
+from drift_monitor.monitoring.alerts.announcement import DIRECTION_SENTENCES
 from drift_monitor.monitoring.documents import Alarm, Document, Evaluation, bin_documents
 from drift_monitor.monitoring.records import feature_of, last_evaluation
 from drift_monitor.store.measurements import Measurement

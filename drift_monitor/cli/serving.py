@@ -13,7 +13,7 @@ from drift_monitor.app import ServeOptions
 from drift_monitor.cli.flags import decorated
 from drift_monitor.config.web import WebConfig, load_web
 from drift_monitor.web.access import parse_address
-from drift_monitor.web.exposition import DEFAULT_MAX_SERIES
+from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
 
 DEFAULT_ADDRESS = "127.0.0.1:8765"
 

@@ -18,10 +18,10 @@ from drift_monitor.config.model import Config
 from drift_monitor.config.report import close_match
 from drift_monitor.core.matching import Matcher, parse_matcher
 from drift_monitor.errors import InputError
-from drift_monitor.monitoring.alert_documents import silence_document
-from drift_monitor.monitoring.alert_reading import read_silence, standing_alerts
-from drift_monitor.monitoring.reach import label_names, reaches
-from drift_monitor.monitoring.silencing import add_silence, expire_silence, list_silences
+from drift_monitor.monitoring.alerts.documents import silence_document
+from drift_monitor.monitoring.alerts.reach import label_names, reaches
+from drift_monitor.monitoring.alerts.reading import read_silence, standing_alerts
+from drift_monitor.monitoring.alerts.silencing import add_silence, expire_silence, list_silences
 from drift_monitor.store.connection import Store
 from drift_monitor.store.silences import Silence, SilenceState
 

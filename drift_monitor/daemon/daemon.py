@@ -23,9 +23,9 @@ from drift_monitor.daemon.ticker import Ticker
 from drift_monitor.daemon.vigil import Vigil
 from drift_monitor.daemon.watchdog import Watchdog
 from drift_monitor.errors import DriftMonitorError, StoreError
-from drift_monitor.monitoring.reminding import remind
+from drift_monitor.monitoring.alerts.reminding import remind
+from drift_monitor.monitoring.alerts.wellbeing import check_monitors
 from drift_monitor.monitoring.services import Services
-from drift_monitor.monitoring.wellbeing import check_monitors
 from drift_monitor.store import leases, retention
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.retention import Limits

@@ -5,7 +5,7 @@ Whether something changed is read from the store, so a change that another repli
 
 from datetime import datetime, timedelta
 
-from drift_monitor.monitoring.resend import has_listeners, resend
+from drift_monitor.monitoring.alerts.resend import has_listeners, resend
 from drift_monitor.monitoring.services import Services
 from drift_monitor.store import tellings
 

@@ -15,8 +15,8 @@ from drift_monitor.config.model import MonitorConfig
 from drift_monitor.core.alerting import AlertState
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import StoreUnavailable
-from drift_monitor.monitoring import alarms, episodes
-from drift_monitor.monitoring.alarms import Observations, Transitions, Window
+from drift_monitor.monitoring.alerts import alarms, episodes
+from drift_monitor.monitoring.alerts.alarms import Observations, Transitions, Window
 from drift_monitor.monitoring.outcome import Outcome
 from drift_monitor.monitoring.planning import planned_run, window_of
 from drift_monitor.monitoring.reference import reference_spans

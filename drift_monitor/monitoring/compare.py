@@ -14,8 +14,8 @@ from drift_monitor.core.binning import make_spec
 from drift_monitor.core.distribution import Smoothing, SmoothingMethod
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.errors import InputError
-from drift_monitor.monitoring.columns import Column, count, profile, read_column
-from drift_monitor.monitoring.report import ComparisonReport, make_report
+from drift_monitor.monitoring.comparing.columns import Column, count, profile, read_column
+from drift_monitor.monitoring.comparing.report import ComparisonReport, make_report
 
 _NAMED = 8  # names in a message
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from drift_monitor.config.model import MonitorConfig
 from drift_monitor.core.panes import Span
-from drift_monitor.monitoring.alarms import Watched
+from drift_monitor.monitoring.alerts.alarms import Watched
 from drift_monitor.monitoring.commit import commit
 from drift_monitor.monitoring.measuring import Sides, measure, measured_monitor, newest_of
 from drift_monitor.monitoring.outcome import Outcome

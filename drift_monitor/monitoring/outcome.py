@@ -6,7 +6,7 @@ from datetime import datetime
 
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.panes import Span
-from drift_monitor.monitoring.alarms import Watched
+from drift_monitor.monitoring.alerts.alarms import Watched
 from drift_monitor.store.panes import PaneCounts, PaneRows
 
 

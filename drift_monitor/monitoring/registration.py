@@ -1,7 +1,7 @@
 """Tell the store which monitors there are: what runs, histories and views refer to."""
 
 from drift_monitor.core.schedule import jitter, next_slot
-from drift_monitor.monitoring.removal import close_removed
+from drift_monitor.monitoring.alerts.removal import close_removed
 from drift_monitor.monitoring.services import Services
 from drift_monitor.store import monitors
 from drift_monitor.store.connection import Transaction

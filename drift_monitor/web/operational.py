@@ -15,8 +15,8 @@ from starlette.routing import BaseRoute, Route
 from drift_monitor.errors import DriftMonitorError, StoreError
 from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.telemetry.text import clean_label
-from drift_monitor.web.exposition import expose
-from drift_monitor.web.snapshot import Snapshot
+from drift_monitor.web.metrics.exposition import expose
+from drift_monitor.web.metrics.snapshot import Snapshot
 from drift_monitor.web.surface import Surface
 
 _logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from starlette.routing import BaseRoute
 
 from drift_monitor.clock import Clock
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.web.exposition import DEFAULT_MAX_SERIES
-from drift_monitor.web.snapshot import Snapshot
+from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
+from drift_monitor.web.metrics.snapshot import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Compar
 from drift_monitor.core.bins import NumericBins, ValueType
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.status import MeasurementStatus
-from drift_monitor.monitoring.announcement import Subject, announce
+from drift_monitor.monitoring.alerts.announcement import Subject, announce
 from drift_monitor.notify.message import Alert, AlertStatus
 from drift_monitor.store.measurements import Measurement
 from tests.web.filled import a_monitor

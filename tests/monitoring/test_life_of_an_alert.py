@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from drift_monitor.core.matching import parse_matcher
+from drift_monitor.monitoring.alerts.reminding import remind
+from drift_monitor.monitoring.alerts.silencing import acknowledge_alert, add_silence, expire_silence
 from drift_monitor.monitoring.registration import register_monitors
-from drift_monitor.monitoring.reminding import remind
-from drift_monitor.monitoring.silencing import acknowledge_alert, add_silence, expire_silence
 from drift_monitor.store import acknowledgements, tellings
 from drift_monitor.store.silences import Silence
 from tests.clocks import FixedClock

@@ -5,7 +5,7 @@ import pytest
 from drift_monitor.config.loading import parse
 from drift_monitor.config.model import Config
 from drift_monitor.core.matching import parse_matcher
-from drift_monitor.monitoring.reach import label_names, reaches
+from drift_monitor.monitoring.alerts.reach import label_names, reaches
 
 CONFIG = """
 store: {url: "sqlite://"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from drift_monitor.monitoring.resend import resend
+from drift_monitor.monitoring.alerts.resend import resend
 from tests.alertmanager import Alertmanager, alertmanager, wait_for
 from tests.clocks import FixedClock
 from tests.monitoring.workbench import Bench, Workbench, even, high, hour

@@ -9,7 +9,7 @@ import pytest
 
 from drift_monitor.core.matching import parse_matcher
 from drift_monitor.errors import AlreadyOver, InputError, UnknownId
-from drift_monitor.monitoring.alert_reading import (
+from drift_monitor.monitoring.alerts.reading import (
     TRIES_SHOWN,
     read_alerts,
     read_episode,
@@ -18,7 +18,7 @@ from drift_monitor.monitoring.alert_reading import (
     read_silence,
     read_silences,
 )
-from drift_monitor.monitoring.silencing import (
+from drift_monitor.monitoring.alerts.silencing import (
     LONGEST,
     MAX_MATCHERS,
     MAX_WORDS,

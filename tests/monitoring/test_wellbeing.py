@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from drift_monitor.monitoring.alerts.reminding import remind
+from drift_monitor.monitoring.alerts.wellbeing import check_monitors
 from drift_monitor.monitoring.attempt import Result, attempt
 from drift_monitor.monitoring.planning import planned_run
 from drift_monitor.monitoring.registration import register_monitors
-from drift_monitor.monitoring.reminding import remind
-from drift_monitor.monitoring.wellbeing import check_monitors
 from drift_monitor.store import leases, monitors, runs
 from drift_monitor.store.runs import Trigger
 from tests.clocks import FixedClock

@@ -3,7 +3,7 @@
 import re
 
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.web.families import FAMILIES
+from drift_monitor.web.metrics.families import FAMILIES
 
 METRIC = re.compile(r"(?<![\w:$])(?:drift|process|python)_\w+")
 

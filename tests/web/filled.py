@@ -19,7 +19,7 @@ from drift_monitor.config.receivers import LogConfig, ReceiverConfig
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.rules import Metric, Rule, Severity
-from drift_monitor.monitoring.alarms import Watched
+from drift_monitor.monitoring.alerts.alarms import Watched
 from drift_monitor.monitoring.commit import commit
 from drift_monitor.monitoring.measuring import Sides, measure, measured_monitor
 from drift_monitor.monitoring.outcome import Outcome

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from drift_monitor.web.snapshot import (
+from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
     MonitorSnapshot,
     QueueSnapshot,

@@ -10,9 +10,9 @@ import pytest
 
 from drift_monitor.core.matching import parse_matcher
 from drift_monitor.errors import StoreUnavailable
+from drift_monitor.monitoring.alerts.silencing import acknowledge_alert, add_silence
 from drift_monitor.monitoring.registration import register_monitors
 from drift_monitor.monitoring.services import Services
-from drift_monitor.monitoring.silencing import acknowledge_alert, add_silence
 from drift_monitor.store import outbox
 from drift_monitor.store.outbox import Delivery, Outcome
 from tests.web.filled import HOUR, evaluate, reconfigured

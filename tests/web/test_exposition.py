@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from drift_monitor.web.exposition import Exposition, expose
-from drift_monitor.web.families import FAMILIES
-from drift_monitor.web.snapshot import FeatureSnapshot, QueueSnapshot, RuleSnapshot, Snapshot
+from drift_monitor.web.metrics.exposition import Exposition, expose
+from drift_monitor.web.metrics.families import FAMILIES
+from drift_monitor.web.metrics.snapshot import FeatureSnapshot, QueueSnapshot, RuleSnapshot, Snapshot
 from tests.examples import examples
 from tests.web.promtool import check_metrics
 from tests.web.snapshots import NOON, a_feature, a_monitor, a_rule, a_snapshot

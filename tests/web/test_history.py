@@ -20,8 +20,8 @@ from drift_monitor.store import alerts, leases, measurements, outbox, references
 from drift_monitor.store.alerts import AlertKey, AlertRow
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.references import StoredReference
-from drift_monitor.web.history import read_snapshot
-from drift_monitor.web.snapshot import (
+from drift_monitor.web.metrics.history import read_snapshot
+from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
     MonitorSnapshot,
     QueueSnapshot,

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from drift_monitor.errors import ConfigError, Problem, StoreUnavailable
-from drift_monitor.web.snapshot import Snapshot
+from drift_monitor.web.metrics.snapshot import Snapshot
 from tests.web import http
 from tests.web.promtool import check_metrics
 from tests.web.serving import PATIENCE_SECONDS, serving

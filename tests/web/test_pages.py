@@ -15,7 +15,7 @@ from drift_monitor.core.rules import Metric, Severity
 from drift_monitor.errors import StoreUnavailable
 from drift_monitor.monitoring.services import Services
 from drift_monitor.store import leases, outbox, runs
-from drift_monitor.web.pages import page_routes
+from drift_monitor.web.pages.routes import page_routes
 from tests.web import hostile
 from tests.web.filled import HOUR, Counted, a_monitor, a_rule, evaluate, hold, open_store, postpone
 from tests.web.markup import Element, parse

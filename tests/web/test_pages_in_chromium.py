@@ -9,12 +9,12 @@ import pytest
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
 from drift_monitor.core.matching import Matcher, Operator
 from drift_monitor.core.rules import Metric, Severity
+from drift_monitor.monitoring.alerts.silencing import acknowledge_alert, add_silence
+from drift_monitor.monitoring.alerts.wellbeing import check_monitors
 from drift_monitor.monitoring.services import Services
-from drift_monitor.monitoring.silencing import acknowledge_alert, add_silence
-from drift_monitor.monitoring.wellbeing import check_monitors
 from drift_monitor.store import alerts, outbox
 from drift_monitor.store.outbox import Delivery, Outcome
-from drift_monitor.web.pages import page_routes
+from drift_monitor.web.pages.routes import page_routes
 from tests.web import hostile
 from tests.web.browser import Browser, Page, chromium_path
 from tests.web.filled import HOUR, Counted, a_monitor, a_rule, evaluate, open_store, postpone

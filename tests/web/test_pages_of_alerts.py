@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from drift_monitor.core.matching import parse_matcher
+from drift_monitor.monitoring.alerts.silencing import acknowledge_alert, add_silence
 from drift_monitor.monitoring.services import Services
-from drift_monitor.monitoring.silencing import acknowledge_alert, add_silence
 from drift_monitor.store import outbox
 from drift_monitor.store.outbox import Delivery, Outcome
-from drift_monitor.web.pages import page_routes
+from drift_monitor.web.pages.routes import page_routes
 from tests.web.filled import HOUR
 from tests.web.markup import Element
 from tests.web.serving import serving

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from drift_monitor.config.shipped import RUNBOOKS, shipped
-from drift_monitor.monitoring.links import runbook_url
-from drift_monitor.monitoring.wellbeing import Ailment
-from drift_monitor.web.page_runbooks import read_sections
-from drift_monitor.web.pages import page_routes
+from drift_monitor.monitoring.alerts.links import runbook_url
+from drift_monitor.monitoring.alerts.wellbeing import Ailment
+from drift_monitor.web.pages.routes import page_routes
+from drift_monitor.web.pages.runbooks import read_sections
 from tests.web.browser import Browser, chromium_path
 from tests.web.filled import open_store
 from tests.web.markup import Element

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from drift_monitor.web.snapshot import (
+from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
     MonitorSnapshot,
     RowsSnapshot,

@@ -1,6 +1,6 @@
 """`/api/v1/alerts`: what is pending or fires now."""
 
-from drift_monitor.monitoring.alert_reading import read_alerts
+from drift_monitor.monitoring.alerts.reading import read_alerts
 from drift_monitor.monitoring.documents import Document
 from drift_monitor.web.api.answering import Call
 from drift_monitor.web.api.query import Query

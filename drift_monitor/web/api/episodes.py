@@ -4,9 +4,9 @@ import logging
 from enum import StrEnum
 
 from drift_monitor.errors import InputError
-from drift_monitor.monitoring.alert_reading import read_episode, read_episodes
+from drift_monitor.monitoring.alerts.reading import read_episode, read_episodes
+from drift_monitor.monitoring.alerts.silencing import acknowledge_alert, withdraw_acknowledgement
 from drift_monitor.monitoring.documents import Document
-from drift_monitor.monitoring.silencing import acknowledge_alert, withdraw_acknowledgement
 from drift_monitor.store.alerts import EpisodeFilter, EpisodePlace
 from drift_monitor.telemetry.logs import INFO, log
 from drift_monitor.web.api.answering import Call

@@ -1,6 +1,6 @@
 """`/api/v1/notifications`: what was sent to whom, what waits, what was given up or kept back, and why."""
 
-from drift_monitor.monitoring.alert_reading import read_notifications
+from drift_monitor.monitoring.alerts.reading import read_notifications
 from drift_monitor.monitoring.documents import Document
 from drift_monitor.store.outbox import NotificationFilter, NotificationState
 from drift_monitor.web.api.answering import Call

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from drift_monitor.core.matching import Matcher, Operator, parse_matcher
 from drift_monitor.errors import InputError
-from drift_monitor.monitoring.alert_documents import silence_document
-from drift_monitor.monitoring.alert_reading import read_silence, read_silences
+from drift_monitor.monitoring.alerts.documents import silence_document
+from drift_monitor.monitoring.alerts.reading import read_silence, read_silences
+from drift_monitor.monitoring.alerts.silencing import add_silence, expire_silence
 from drift_monitor.monitoring.documents import Document
-from drift_monitor.monitoring.silencing import add_silence, expire_silence
 from drift_monitor.store.silences import SilencePlace, SilenceState
 from drift_monitor.telemetry.logs import INFO, log
 from drift_monitor.web.api.answering import Answer, Call

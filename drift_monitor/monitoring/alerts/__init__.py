@@ -1,0 +1,1 @@
+"""Alerts: judged, told, repeated, silenced, and shown as documents."""

@@ -1,0 +1,1 @@
+"""What `/metrics` shows of the store: read, then rendered."""

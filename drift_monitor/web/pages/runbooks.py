@@ -1,0 +1,88 @@
+"""The runbooks as a page of the service itself, so that the link of an alert leads somewhere in every installation.
+
+The text is `docs/runbooks.md`. Of Markdown it knows what that file uses: headings, paragraphs, numbered lists, code,
+emphasis and links; a test holds the page against the file word by word.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from drift_monitor.config.shipped import RUNBOOKS, shipped
+from drift_monitor.web.pages.rendering import render
+from drift_monitor.web.readable import Readable
+
+_SPAN = re.compile(r"`(?P<code>[^`]+)`|\*(?P<em>[^*\s][^*]*)\*|\[(?P<link>[^\]]+)\]\((?P<url>[^)\s]+)\)")
+_ITEM = re.compile(r"\d+\. ")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some words of one kind: `text`, `code`, `em` or `link`."""
+
+    kind: str
+    text: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A paragraph, or a list whose items are numbered."""
+
+    items: Sequence[Sequence[Span]]
+    is_list: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of one word or a few, and what stands below it; the first one is the title of the page."""
+
+    title: str
+    anchor: str
+    blocks: Sequence[Block]
+
+
+def show_runbooks(request: Request, services: Readable) -> Response:
+    """All runbooks; links lead to a section by its anchor."""
+    title, *sections = read_sections(shipped(RUNBOOKS).read_text(encoding="utf-8"))
+    return render(request, "runbooks.html", at=services.clock.now(), title=title, sections=sections)
+
+
+def read_sections(text: str) -> Sequence[Section]:
+    """The sections of a page in this kind of Markdown."""
+    parts = re.split(r"^#+ +", text, flags=re.MULTILINE)[1:]
+    return [_section(*part.partition("\n")[::2]) for part in parts]
+
+
+def _section(title: str, body: str) -> Section:
+    anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+    return Section(title=title, anchor=anchor, blocks=list(_blocks(body)))
+
+
+def _blocks(body: str) -> Iterator[Block]:
+    for paragraph in re.split(r"\n\s*\n", body.strip()):
+        items = re.split(r"^(?=\d+\. )", paragraph, flags=re.MULTILINE)
+        is_list = _ITEM.match(paragraph) is not None
+        told = (_ITEM.sub("", item, count=1) if is_list else item for item in items if item.strip())
+        found = [_spans(" ".join(one.split())) for one in told]
+        if found:
+            yield Block(found, is_list)
+
+
+def _spans(text: str) -> Sequence[Span]:
+    found, end = [], 0
+    for match in _SPAN.finditer(text):
+        found.append(Span("text", text[end : match.start()]))
+        found.append(_marked(match))
+        end = match.end()
+    return [span for span in (*found, Span("text", text[end:])) if span.text]
+
+
+def _marked(match: re.Match[str]) -> Span:
+    kind = str(match.lastgroup).replace("url", "link")
+    # A file of the repository is none of this service.
+    url = match["url"] if kind == "link" and match["url"].startswith("#") else ""
+    return Span("text" if kind == "link" and not url else kind, match[kind], url)

@@ -1,0 +1,80 @@
+"""One sentence on one measurement: which way it moved, how much, and how sure that is."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from drift_monitor.core.comparison import Direction
+from drift_monitor.core.status import MeasurementStatus
+from drift_monitor.store.measurements import Measurement
+from drift_monitor.web.pages.phrases import count_text, number_text
+
+
+class Unit(StrEnum):
+    """How divergences are shown; they are stored in nats."""
+
+    NATS = "nats"
+    BITS = "bits"
+
+    @property
+    def factor(self) -> float:
+        return 1.0 if self is Unit.NATS else 1.0 / math.log(2.0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A few words, and the sentence with the numbers."""
+
+    headline: str
+    sentence: str
+
+
+_HEADLINES = {
+    Direction.NEW: "New values: live rows lie where the reference had hardly any.",
+    Direction.LOST: "Lost values: what the reference had is missing from the live rows.",
+    Direction.RESHAPED: "Reshaped: frequencies moved both ways, neither new nor lost values prevail.",
+    Direction.NONE: "No drift beyond sampling noise.",
+}
+
+
+def verdict(one: Measurement, unit: Unit = Unit.NATS) -> Verdict:
+    """What this measurement says."""
+    match one.status:
+        case MeasurementStatus.OK:
+            direction = one.direction or Direction.NONE
+            return Verdict(_HEADLINES[direction], _sentence(one, direction, unit))
+        case MeasurementStatus.INSUFFICIENT_DATA:
+            return Verdict("Not measured: too few rows to compare.", f"{_rows(one)}; alerts stay as they were.")
+        case MeasurementStatus.NO_DATA:
+            return Verdict("Not measured: one side has no rows.", f"{_rows(one)}; alerts stay as they were.")
+        case MeasurementStatus.FAILED:
+            return Verdict("Not measured: the feature could not be read.", one.error or "The reason is not known.")
+
+
+def _sentence(one: Measurement, direction: Direction, unit: Unit) -> str:
+    forward = f"D(live‖reference) is {_estimate(one, 'kl_live_reference', unit)}"
+    backward = f"D(reference‖live) {_estimate(one, 'kl_reference_live', unit)}"
+    if direction is Direction.LOST:
+        forward, backward = (
+            f"D(reference‖live) is {_estimate(one, 'kl_reference_live', unit)}",
+            f"D(live‖reference) {_estimate(one, 'kl_live_reference', unit)}",
+        )
+    floor = (
+        "" if one.noise_floor is None else f"; sampling alone gives about {number_text(unit.factor * one.noise_floor)}"
+    )
+    return f"{forward}, {backward}{floor}. {_rows(one)}."
+
+
+def _estimate(one: Measurement, metric: str, unit: Unit) -> str:
+    value, low, high = one.estimate(metric)
+    if value is None:
+        return "not known"
+    text = f"{number_text(unit.factor * value)} {unit.value}"
+    if low is None or high is None:
+        return text
+    ends = f"{number_text(unit.factor * low)} to {number_text(unit.factor * high)}"
+    return f"{text} (95 % interval without the noise: {ends})"
+
+
+def _rows(one: Measurement) -> str:
+    return f"{count_text(one.live_rows)} live rows against {count_text(one.reference_rows)} reference rows"
