@@ -82,6 +82,7 @@ def test_day_panes_tile_the_days_around_every_clock_change_of_every_zone() -> No
     assert changes > 5000  # else the search for changes is broken
 
 
+@pytest.mark.slow
 def test_a_day_pane_begins_with_the_first_instant_of_its_date_in_every_zone() -> None:
     for zone in zones():
         grid = PaneGrid(DAY, zone)
@@ -99,6 +100,7 @@ def test_week_panes_tile_forty_years_in_every_zone() -> None:
         assert max(abs(pane.end - pane.start - WEEK) for pane in panes) <= DAY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", AWKWARD)
 def test_day_panes_tile_forty_years_where_clocks_are_awkward(key: str) -> None:
     assert_tiled(PaneGrid(DAY, ZoneInfo(key)), FROM, TO)

@@ -26,6 +26,7 @@ def payments_document(directory: Path, **options: Any) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_payments_are_watched_in_every_feature_against_the_quiet_start(tmp_path: Path) -> None:
     document = payments_document(tmp_path)
     (monitor,) = document["monitors"]
@@ -43,6 +44,7 @@ def test_flights_are_watched_in_every_feature(tmp_path: Path) -> None:
     assert document["store"]["url"] == f"sqlite:///{tmp_path}/drift.db"
 
 
+@pytest.mark.slow
 def test_alerts_go_to_the_log_and_to_a_webhook_where_one_is_given(tmp_path: Path) -> None:
     assert [one["name"] for one in payments_document(tmp_path)["receivers"]] == ["log"]
     log, webhook = payments_document(tmp_path, webhook_url="http://127.0.0.1:9/?a=b")["receivers"]
@@ -56,6 +58,7 @@ def test_a_directory_with_special_characters_stays_what_it_is(tmp_path: Path) ->
     assert document["store"]["url"] == f"sqlite:///{place}/drift.db".replace("$", "$$")
 
 
+@pytest.mark.slow
 def test_the_first_window_of_payments_begins_where_the_reference_ends(tmp_path: Path) -> None:
     data = CATALOGUE["payments"]
     history = data.prepare(tmp_path, seed=1, until=UNTIL)

@@ -97,6 +97,7 @@ def breaches(history: History, incidents: Sequence[Incident], rules: Rules) -> B
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "until"),
     [

@@ -98,6 +98,7 @@ def test_the_reference_holds_no_incident(written: Path) -> None:
     assert min(incident.start for incident in incidents) >= history.start + payments.REFERENCE
 
 
+@pytest.mark.slow
 def test_a_history_appended_in_steps_equals_one_written_at_once(tmp_path: Path) -> None:
     path = tmp_path / "payments.db"
     incidents = payments.write_history(path, seed=5, until=UNTIL)
@@ -109,6 +110,7 @@ def test_a_history_appended_in_steps_equals_one_written_at_once(tmp_path: Path) 
     assert [row[1:] for row in appended] == expected
 
 
+@pytest.mark.slow
 def test_preparing_again_goes_on_with_the_seed_and_the_plan_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "payments.db"
     first = payments.prepare(path, seed=5, until=UNTIL)
@@ -118,6 +120,7 @@ def test_preparing_again_goes_on_with_the_seed_and_the_plan_of_the_file(tmp_path
     assert payments.planned_incidents(again) == payments.planned_incidents(first)
 
 
+@pytest.mark.slow
 def test_moved_dates_move_rhythm_and_incidents(tmp_path: Path) -> None:
     summer = datetime(2024, 7, 3, 23, 59, tzinfo=UTC)
     incidents = payments.write_history(tmp_path / "payments.db", seed=11, until=summer)
