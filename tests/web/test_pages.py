@@ -212,7 +212,7 @@ def test_feature_page_says_the_verdict_with_numbers(visitor: Visitor) -> None:
     said = " ".join(page.one("div", "verdict").text.split())
 
     assert said.startswith("New values: live rows lie where the reference had hardly any.")
-    assert re.search(r"D\(live‖reference\) is \d+\.\d+ nats \(95 % interval without the noise: \d", said)
+    assert re.search(r"KL\(live‖reference\) is \d+\.\d+ nats \(95 % interval without the noise: \d", said)
     assert "1 000 live rows against 1 000 reference rows" in said
     assert "labels the reference never had 0 % → 50 %" in said
 

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 from drift_monitor.config.model import Config, MonitorConfig
 from drift_monitor.core.alerting import AlertPhase, Severity
 from drift_monitor.errors import UnknownId
+from drift_monitor.monitoring.alerts import wellbeing
 from drift_monitor.monitoring.alerts.announcement import Subject, alert_labels
 from drift_monitor.monitoring.alerts.documents import (
     Handling,
@@ -101,9 +102,8 @@ def standing_of(
 
 def labels_of(monitor: MonitorConfig, of: AlertRow | Episode) -> dict[str, str]:
     """The labels that notifications of this alert carry, which silences are held against."""
-    if isinstance(of, Episode):  # about the monitor itself: its rule is its name
-        own = {"alertname": of.key.rule, "monitor": monitor.name, "severity": of.severity}
-        return {**monitor.labels, **own}
+    if isinstance(of, Episode):
+        return wellbeing.labels_of(monitor, of)
     rules = {rule.id: rule for rule in monitor.rules}
     return alert_labels(
         Subject(

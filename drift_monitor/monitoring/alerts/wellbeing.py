@@ -72,6 +72,12 @@ def firing_news(services: Services, conn: Transaction, monitor: MonitorConfig) -
     ]
 
 
+def labels_of(monitor: MonitorConfig, episode: Episode) -> dict[str, str]:
+    """The labels of an alert of this kind; the monitor's own never replace ours."""
+    own = {"alertname": episode.key.rule, "monitor": monitor.name, "severity": episode.severity}
+    return {**monitor.labels, **own}
+
+
 def _write(services: Services, monitor: MonitorConfig, watching_since: datetime, conn: Transaction) -> None:
     monitors.lock(conn, monitor.name)
     now = services.store.now(conn)
@@ -165,12 +171,7 @@ def _alert(services: Services, monitor: MonitorConfig, episode: Episode, finding
     }
     return Alert(
         status=AlertStatus.FIRING,
-        labels={
-            **monitor.labels,
-            "alertname": episode.key.rule,
-            "monitor": monitor.name,
-            "severity": episode.severity,
-        },
+        labels=labels_of(monitor, episode),
         annotations={name: text for name, text in texts.items() if text},
         starts_at=episode.opened_window,
         fingerprint=fingerprint(monitor=monitor.name, feature="", segment="", rule=episode.key.rule),

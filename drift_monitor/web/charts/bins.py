@@ -3,9 +3,9 @@
       ┌──┐
       │██│  ┌──┐        wide and pale: share of the reference; narrow and strong: share of live
     ──┴██┴──┴█─┴──
-      ▇          contribution to D(live‖reference): up where live has more
+      ▇          contribution to KL(live‖reference): up where live has more
     ──▇─▂─────────
-        ▂▅       contribution to D(reference‖live): up where live has less
+        ▂▅       contribution to KL(reference‖live): up where live has less
 
 Reserved bins (missing, unseen, ...) stand apart at the right, hatched, with their names in italics. Reserved bins that
 are empty on both sides are not drawn; the table beside the chart has every bin.
@@ -134,8 +134,8 @@ def _legend() -> Iterator[Markup]:
     entries = (
         ("reference", "share of the reference", 160.0),
         ("live", "share of live", 110.0),
-        ("forward", "adds to D(live‖reference)", 190.0),
-        ("backward", "adds to D(reference‖live)", 190.0),
+        ("forward", "adds to KL(live‖reference)", 190.0),
+        ("backward", "adds to KL(reference‖live)", 190.0),
     )
     x = _LEFT
     for style, name, width in entries:

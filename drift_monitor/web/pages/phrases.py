@@ -14,8 +14,8 @@ from drift_monitor.web.metrics.snapshot import Unmeasured
 
 QUERY: Final = "query"
 METRIC_NAMES: Final = {
-    Metric.KL_LIVE_REFERENCE: "D(live‖reference)",
-    Metric.KL_REFERENCE_LIVE: "D(reference‖live)",
+    Metric.KL_LIVE_REFERENCE: "KL(live‖reference)",
+    Metric.KL_REFERENCE_LIVE: "KL(reference‖live)",
     Metric.PSI: "PSI",
     Metric.JS: "Jensen–Shannon",
     Metric.HELLINGER: "Hellinger",

@@ -52,12 +52,12 @@ def verdict(one: Measurement, unit: Unit = Unit.NATS) -> Verdict:
 
 
 def _sentence(one: Measurement, direction: Direction, unit: Unit) -> str:
-    forward = f"D(live‖reference) is {_estimate(one, 'kl_live_reference', unit)}"
-    backward = f"D(reference‖live) {_estimate(one, 'kl_reference_live', unit)}"
+    forward = f"KL(live‖reference) is {_estimate(one, 'kl_live_reference', unit)}"
+    backward = f"KL(reference‖live) {_estimate(one, 'kl_reference_live', unit)}"
     if direction is Direction.LOST:
         forward, backward = (
-            f"D(reference‖live) is {_estimate(one, 'kl_reference_live', unit)}",
-            f"D(live‖reference) {_estimate(one, 'kl_live_reference', unit)}",
+            f"KL(reference‖live) is {_estimate(one, 'kl_reference_live', unit)}",
+            f"KL(live‖reference) {_estimate(one, 'kl_live_reference', unit)}",
         )
     floor = (
         "" if one.noise_floor is None else f"; sampling alone gives about {number_text(unit.factor * one.noise_floor)}"
