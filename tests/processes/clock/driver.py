@@ -29,7 +29,7 @@ from drift_monitor.sources.source import Source
 from drift_monitor.store import leases, runs
 from drift_monitor.telemetry.logs import LogFormat, configure
 
-QUICK = DaemonSettings(tick=timedelta(milliseconds=100))
+QUICK = DaemonSettings(tick=timedelta(milliseconds=100), resend=timedelta(seconds=1))
 
 
 def ticker_alone() -> None:
