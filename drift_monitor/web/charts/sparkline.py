@@ -7,7 +7,7 @@ from markupsafe import Markup
 from drift_monitor.web.charts.scales import ValueScale
 from drift_monitor.web.charts.svg import chart, element, line, path
 
-WIDTH, HEIGHT = 132.0, 30.0
+WIDTH, HEIGHT = 120.0, 30.0
 _MARGIN = 3.0
 
 
