@@ -15,7 +15,7 @@ from typing import Any
 from tests.ports import lasting_port
 from tests.programs import find_program
 
-PATIENCE_SECONDS = 60.0  # for a start or an orderly end on a busy machine
+PATIENCE_SECONDS = 120.0  # for a start or an orderly end on a busy machine
 
 _CONFIG = """
 route: {{receiver: hook, group_by: ["..."], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}
@@ -60,7 +60,7 @@ class Alertmanager:
 
     def alerts(self) -> list[dict[str, Any]]:
         """What fires, as its API says."""
-        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=60) as answer:
             found: list[dict[str, Any]] = json.load(answer)
         return found
 
@@ -89,7 +89,7 @@ def alertmanager(folder: Path, hook: str) -> Iterator[Alertmanager]:
         one.kill()
 
 
-def wait_for(condition: Any, seconds: float = 30) -> None:
+def wait_for(condition: Any, seconds: float = 120) -> None:
     """Return as soon as the condition holds."""
     until = time.monotonic() + seconds
     while not condition():

@@ -161,6 +161,37 @@ def test_cancel_ends_what_runs_and_refuses_what_comes(kind: str, request: pytest
     source.close()
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_statement_that_begins_while_all_are_cancelled_is_ended_too(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = request.getfixturevalue(kind)
+    database.execute(f"CREATE VIEW t AS {SLOW.get(kind, 'SELECT 1 AS n FROM (SELECT pg_sleep(600)) AS nap')}")
+    source = database.source(statement_timeout=timedelta(seconds=600))
+    session, cancelled, failures = source._session, threading.Event(), list[SourceError]()
+    execute = session._execute
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        assert cancelled.wait(PATIENCE_SECONDS)
+        return execute(*arguments, **named)
+
+    def read() -> None:
+        try:
+            source.read(table(), [], None)
+        except SourceError as error:
+            failures.append(error)
+
+    monkeypatch.setattr(session, "_execute", late)
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    until(lambda: bool(session._running))
+    source.cancel()
+    cancelled.set()
+    thread.join(timeout=PATIENCE_SECONDS)
+    assert "reading was cancelled because the program ends" in str(failures[0])
+    source.close()
+
+
 def test_a_closed_source_leaves_no_session(postgresql: Postgresql) -> None:
     source = postgresql.source()
     source.ping()
