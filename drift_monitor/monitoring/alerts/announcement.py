@@ -16,6 +16,7 @@ from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Divergence
 from drift_monitor.core.significance import floor_from_kl
 from drift_monitor.monitoring.alerts.bin_names import bin_text
+from drift_monitor.monitoring.alerts.labels import drift_labels
 from drift_monitor.monitoring.alerts.links import dashboard_url, feature_url, monitor_url, runbook_url
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint, rfc3339
 from drift_monitor.notify.message import BinShare as BinShare
@@ -59,7 +60,7 @@ class Subject:
 
 def announce(subject: Subject, status: AlertStatus, at: datetime, external_url: str) -> Alert:
     """The alert as it is sent; `at` is the end of the window that changed it."""
-    labels = alert_labels(subject)
+    labels = drift_labels(subject.monitor, subject.feature, subject.segment, subject.rule)
     page = _page(subject, external_url)
     grafana = dashboard_url(subject.monitor.grafana_url or "", subject.monitor.name, subject.feature)
     annotations = {
@@ -90,20 +91,6 @@ def _page(subject: Subject, external_url: str) -> str:
     if not subject.feature:
         return monitor_url(external_url, subject.monitor.name)
     return feature_url(external_url, subject.monitor.name, subject.feature)
-
-
-def alert_labels(subject: Subject) -> dict[str, str]:
-    """Labels that identify the alert; the monitor's own labels never replace ours."""
-    own = {
-        "alertname": "DataDrift",
-        "monitor": subject.monitor.name,
-        "feature": subject.feature,
-        "segment": subject.segment,
-        "metric": subject.rule.metric.value,
-        "rule": subject.rule.id,
-        "severity": subject.rule.severity.value,
-    }
-    return {**subject.monitor.labels, **{name: value for name, value in own.items() if value}}
 
 
 def summary(subject: Subject, status: AlertStatus) -> str:

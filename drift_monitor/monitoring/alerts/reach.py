@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from drift_monitor.config.fields import RESERVED_LABELS
 from drift_monitor.config.model import Config, MonitorConfig
 from drift_monitor.core.matching import Matcher, match_all
-from drift_monitor.core.rules import Rule
+from drift_monitor.monitoring.alerts.labels import drift_labels, self_labels
 from drift_monitor.monitoring.alerts.wellbeing import Ailment
 
 OWN_LABELS = RESERVED_LABELS | {"rule"}
@@ -33,20 +33,9 @@ def _reaches(monitor: MonitorConfig, matchers: Sequence[Matcher]) -> bool:
 
 
 def _alerts(monitor: MonitorConfig, features: Sequence[str]) -> Iterator[Mapping[str, str]]:
-    """The labels of each alert that this monitor can have, empty ones included: they match as if they were missing."""
+    """The labels of each alert that this monitor can have."""
     for rule in monitor.rules:
         for feature in [""] if rule.metric.is_of_monitor else features:
-            yield monitor.labels | _drift(monitor.name, feature, rule)
+            yield drift_labels(monitor, feature, "", rule)
     for ailment in Ailment:
-        yield monitor.labels | {"alertname": ailment.value, "monitor": monitor.name, "severity": "warning"}
-
-
-def _drift(monitor: str, feature: str, rule: Rule) -> dict[str, str]:
-    return {
-        "alertname": "DataDrift",
-        "monitor": monitor,
-        "feature": feature,
-        "metric": rule.metric.value,
-        "rule": rule.id,
-        "severity": rule.severity.value,
-    }
+        yield self_labels(monitor, ailment.value)

@@ -11,8 +11,6 @@ from typing import Final, Generic, TypeVar
 from drift_monitor.config.model import Config, MonitorConfig
 from drift_monitor.core.alerting import AlertPhase, Severity
 from drift_monitor.errors import UnknownId
-from drift_monitor.monitoring.alerts import wellbeing
-from drift_monitor.monitoring.alerts.announcement import Subject, alert_labels
 from drift_monitor.monitoring.alerts.documents import (
     Handling,
     alert_document,
@@ -22,6 +20,7 @@ from drift_monitor.monitoring.alerts.documents import (
     silence_document,
 )
 from drift_monitor.monitoring.alerts.episodes import former_rule
+from drift_monitor.monitoring.alerts.labels import drift_labels, self_labels
 from drift_monitor.monitoring.documents import Document
 from drift_monitor.store import acknowledgements, alerts, outbox, silences
 from drift_monitor.store.alerts import AlertRow, Episode, EpisodeFilter, EpisodePlace
@@ -102,22 +101,11 @@ def standing_of(
 
 def labels_of(monitor: MonitorConfig, of: AlertRow | Episode) -> dict[str, str]:
     """The labels that notifications of this alert carry, which silences are held against."""
-    if isinstance(of, Episode):
-        return wellbeing.labels_of(monitor, of)
+    if isinstance(of, Episode):  # about the monitor itself: its rule is its name
+        return self_labels(monitor, of.key.rule)
     rules = {rule.id: rule for rule in monitor.rules}
-    return alert_labels(
-        Subject(
-            monitor=monitor,
-            feature=of.key.feature,
-            segment=of.key.segment,
-            rule=rules.get(of.key.rule) or former_rule(of, of.threshold),
-            state=of.alert,
-            started_at=of.last_window,
-            measurement=None,
-            spec=None,
-            reason="",
-        )
-    )
+    rule = rules.get(of.key.rule) or former_rule(of, of.threshold)
+    return drift_labels(monitor, of.key.feature, of.key.segment, rule)
 
 
 def read_episodes(

@@ -19,6 +19,7 @@ from drift_monitor.config.durations import format_duration
 from drift_monitor.config.model import MonitorConfig
 from drift_monitor.core.alerting import Severity
 from drift_monitor.core.schedule import interval
+from drift_monitor.monitoring.alerts.labels import self_labels
 from drift_monitor.monitoring.alerts.links import dashboard_url, monitor_url, runbook_url
 from drift_monitor.monitoring.alerts.telling import News, Occasion, tell
 from drift_monitor.monitoring.services import Services
@@ -70,12 +71,6 @@ def firing_news(services: Services, conn: Transaction, monitor: MonitorConfig) -
         News(episode_id=one.id, alert=_alert(services, monitor, one, found.get(Ailment(one.key.rule))))
         for one in _open(conn, monitor)
     ]
-
-
-def labels_of(monitor: MonitorConfig, episode: Episode) -> dict[str, str]:
-    """The labels of an alert of this kind; the monitor's own never replace ours."""
-    own = {"alertname": episode.key.rule, "monitor": monitor.name, "severity": episode.severity}
-    return {**monitor.labels, **own}
 
 
 def _write(services: Services, monitor: MonitorConfig, watching_since: datetime, conn: Transaction) -> None:
@@ -171,7 +166,7 @@ def _alert(services: Services, monitor: MonitorConfig, episode: Episode, finding
     }
     return Alert(
         status=AlertStatus.FIRING,
-        labels=labels_of(monitor, episode),
+        labels=self_labels(monitor, episode.key.rule),
         annotations={name: text for name, text in texts.items() if text},
         starts_at=episode.opened_window,
         fingerprint=fingerprint(monitor=monitor.name, feature="", segment="", rule=episode.key.rule),
