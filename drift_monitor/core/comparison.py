@@ -40,7 +40,7 @@ Interval = tuple[float, float]
 
 _NAMES = tuple(name.value for name in Divergence)
 _MOST_ROWS = 2**63 - 1  # what a 64-bit row count of a database can hold
-_BLOCK = 256  # features computed together: enough to be fast, few enough that their arrays stay in the cache
+_BLOCK = 512  # features computed together: enough to be fast, few enough that their arrays stay in the cache
 ONE_SIDED = 2.0  # how many times the other KL divergence one must be to speak of new or lost values
 
 

@@ -107,9 +107,19 @@ class Pair:
         return -np.log1p(0.5 * self.toward_live)
 
     @cached_property
+    def root_live(self) -> FloatArray:
+        """(F, K): sqrt p."""
+        return np.sqrt(self.live)
+
+    @cached_property
+    def root_reference(self) -> FloatArray:
+        """(F, K): sqrt q."""
+        return np.sqrt(self.reference)
+
+    @cached_property
     def root_difference(self) -> FloatArray:
         """(F, K): sqrt p - sqrt q, as exact as `difference`."""
-        roots = np.sqrt(self.live) + np.sqrt(self.reference)
+        roots = self.root_live + self.root_reference
         return self.difference / np.where(roots > 0, roots, 1.0)
 
 

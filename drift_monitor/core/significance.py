@@ -113,7 +113,7 @@ def _spread(weights: FloatArray, values: FloatArray) -> FloatArray:
     """Variance of `values` under the distribution `weights`, (F,)."""
     weighted = weights * values
     mean: FloatArray = weighted.sum(axis=1)
-    square: FloatArray = (weighted * values).sum(axis=1)
+    square: FloatArray = np.einsum("fk,fk->f", weighted, values)
     return np.maximum(0.0, square - mean * mean)
 
 
@@ -136,12 +136,12 @@ def _gradients_js(pair: Pair) -> tuple[FloatArray, FloatArray]:
 
 def _gradients_hellinger(pair: Pair) -> tuple[FloatArray, FloatArray]:
     step = 0.5 * pair.root_difference  # (1 - sqrt(q/p)) / 2 = (sqrt p - sqrt q) / (2 sqrt p)
-    return step / _root(pair.live), -step / _root(pair.reference)
+    return step / _divisor(pair.root_live), -step / _divisor(pair.root_reference)
 
 
-def _root(weights: FloatArray) -> FloatArray:
-    """A divisor for values whose weight is the same number: where it is 0 the value does not count."""
-    return np.sqrt(np.where(weights > 0, weights, np.inf))
+def _divisor(roots: FloatArray) -> FloatArray:
+    """Roots of weights, to divide values by that count with these weights: where it is 0 the value does not count."""
+    return np.where(roots > 0, roots, np.inf)
 
 
 _GRADIENTS: Mapping[Divergence, Callable[[Pair], tuple[FloatArray, FloatArray]]] = {
