@@ -170,10 +170,6 @@ class MonitorConfig(Value):
     grafana_url: str | None = None  # the file's; links are no part of what a monitor is, nor of its hash
 
     @property
-    def window_length(self) -> timedelta:
-        return self.window
-
-    @property
     def schedule(self) -> Schedule:
         if self.cron is not None:
             return Cron(self.cron, self.time_zone)

@@ -11,8 +11,7 @@ drain     not ready at once; no further claims; running evaluations get `grace`,
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from drift_monitor.daemon.courier import Courier
 from drift_monitor.daemon.dispatcher import Dispatcher
@@ -33,14 +32,6 @@ from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
 
 _logger = logging.getLogger(__name__)
 MISSED_ROUNDS = 5  # of checking the monitors: so late that nobody watched meanwhile
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReloadState:
-    """What came of the last attempt to load the configuration; `problem` is None where it worked."""
-
-    at: datetime
-    problem: str | None = None
 
 
 class Daemon:
@@ -66,7 +57,6 @@ class Daemon:
         self._herald = Herald(self._settings.resend)
         self._vigil = Vigil(MISSED_ROUNDS * self._settings.resend)
         self._watchdog = Watchdog(self._settings, services.clock, self._rearm)
-        self.reload_state = ReloadState(at=services.clock.now())
 
     @property
     def services(self) -> Services:
@@ -91,13 +81,11 @@ class Daemon:
                 new = self._rebuild(old)
             except DriftMonitorError as error:
                 old.telemetry.config_refused()
-                self.reload_state = ReloadState(at=now, problem=str(error))
                 log(_logger, ERROR, "reload_refused", f"The configuration was refused, the old one stays: {error}")
                 raise
             self._services = new
             self._dispatcher.forget_plans()
             new.telemetry.config_loaded(now)
-            self.reload_state = ReloadState(at=now)
             for source in old.sources.values():
                 source.close()
             log(_logger, INFO, "reloaded", "The configuration was loaded anew.", monitors=len(new.config.monitors))

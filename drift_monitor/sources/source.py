@@ -83,11 +83,6 @@ class Source:
         """Tables and views which our role may read, by the names a configuration would use."""
         return self._catalog.names()
 
-    def estimate_rows(self, dataset: Dataset) -> int | None:
-        """How many rows a table has, if the database keeps an estimate."""
-        entry = self._catalog.origin(dataset).entry
-        return entry.estimated_rows if entry is not None else None
-
     def indexed_columns(self, dataset: Dataset) -> frozenset[str]:
         """Columns of a table that come first in an index."""
         entry = self._catalog.origin(dataset).entry

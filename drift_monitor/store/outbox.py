@@ -252,11 +252,6 @@ def states(connection: Connection) -> Mapping[tuple[str, NotificationState], int
     return {(receiver, NotificationState(state)): count for receiver, state, count in rows}
 
 
-def history(connection: Connection, *, monitor: str | None = None, limit: int = 100) -> tuple[StoredNotification, ...]:
-    """Notifications, newest first."""
-    return page(connection, NotificationFilter(monitor=monitor), limit=limit)
-
-
 def page(
     connection: Connection, asked: NotificationFilter, *, limit: int, before: int | None = None
 ) -> tuple[StoredNotification, ...]:
@@ -280,17 +275,6 @@ def page(
             last_error=row.last_error,
         )
         for row in connection.execute(statement)
-    )
-
-
-def deliveries(connection: Connection, notification_id: str) -> tuple[tuple[int, Delivery], ...]:
-    """The tries of one notification: (attempt, how it ended), first one first."""
-    rows = connection.execute(
-        select(delivery).where(delivery.c.outbox_id == notification_id).order_by(delivery.c.attempt)
-    )
-    return tuple(
-        (row.attempt, Delivery(outcome=Outcome(row.outcome), status_code=row.status_code, error=row.error))
-        for row in rows
     )
 
 

@@ -158,12 +158,6 @@ def find(connection: Connection, key: RunKey) -> Run | None:
     return None if row is None else _run(row)
 
 
-def find_by_id(connection: Connection, id: str) -> Run | None:
-    """The run with this id."""
-    row = connection.execute(select(run).where(run.c.id == id)).one_or_none()
-    return None if row is None else _run(row)
-
-
 def last_planned(connection: Connection, monitor: str) -> datetime | None:
     """The newest window_end that the schedule or a backfill has planned or skipped; None before the first plan.
 

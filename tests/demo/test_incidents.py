@@ -14,9 +14,9 @@ from drift_monitor.demo.incidents import (
     IncidentKind,
     apply_incident,
     plan_incidents,
-    quiet_stretches,
 )
 from drift_monitor.demo.payments import CANDIDATES
+from tests.demo.quiet import quiet_stretches
 
 UNTIL = datetime(2026, 11, 21, 4, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -9,7 +9,7 @@ from drift_monitor.core.panes import Span
 from drift_monitor.store import alerts, measurements, outbox, panes, references, runs
 from drift_monitor.store.alerts import AlertKey, Episode
 from drift_monitor.store.connection import Store
-from drift_monitor.store.outbox import NotificationState
+from drift_monitor.store.outbox import NotificationFilter, NotificationState
 from drift_monitor.store.panes import PaneRows
 from drift_monitor.store.references import StoredReference
 from drift_monitor.store.retention import Limits, purge, purge_batch
@@ -138,7 +138,7 @@ def test_a_notification_that_waits_is_never_deleted(store: Store, state: Notific
     prepared(store)
     store.transact(lambda connection: outbox.add(connection, [replace(notification(1), state=state)]))
     with store.read() as connection:
-        created = outbox.history(connection)[0].created_at
+        created = outbox.page(connection, NotificationFilter(), limit=1)[0].created_at
     purge(store, replace(LONG_AFTER, measurements_before=created + HOUR))
     assert rows(store, "outbox") == {"outbox": left}
 

@@ -1,15 +1,14 @@
 """What a database must be able to do, and say of itself, for its features to be counted.
 
 A dialect is a list of facts and a few spellings. The builder asks for them; nothing else in the package asks for a
-dialect by name. Two ways of counting exist: `PUSH` has the server count and sends counts, `STREAM` reads rows in
-bounded batches and counts them here, for databases that run inside this process anyway.
+dialect by name. Two ways of counting exist: the server of a `PushDialect` counts and sends counts; rows of any other
+are read in bounded batches and counted here, for databases that run inside this process anyway.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,13 +23,6 @@ from drift_monitor.core.panes import Span
 from drift_monitor.sources.dataset import ColumnInfo
 from drift_monitor.sources.elements import DatasetRows, Relation, ResultRows
 from drift_monitor.sources.failures import Failure, Fault
-
-
-class Counting(StrEnum):
-    """Where rows become counts."""
-
-    PUSH = "push"
-    STREAM = "stream"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +51,6 @@ class Dialect(ABC):
     """One kind of database."""
 
     name: str
-    counting: Counting
     deadline_grace: timedelta
     """How long after the statement's limit the client ends it itself; zero where nobody else does."""
     features_per_statement: int

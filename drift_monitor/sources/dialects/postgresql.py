@@ -23,7 +23,7 @@ from drift_monitor.core.bins import BooleanBins, Kind, NumericBins, ValueType
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import FailureReason
 from drift_monitor.sources.dataset import ColumnInfo
-from drift_monitor.sources.dialects.base import CatalogEntry, Counting, Limits, PushAxis, PushDialect, TimeAxis
+from drift_monitor.sources.dialects.base import CatalogEntry, Limits, PushAxis, PushDialect, TimeAxis
 from drift_monitor.sources.edges import decimal_edges, fit_int64, float_edges, integer_edges
 from drift_monitor.sources.elements import DatasetColumn, DatasetRows, Relation, ResultRows
 from drift_monitor.sources.failures import Failure, Fault
@@ -116,7 +116,6 @@ class PostgreSQL(PushDialect):
     """Facts and spellings of PostgreSQL."""
 
     name = "postgresql"
-    counting = Counting.PUSH
     deadline_grace = timedelta(seconds=5)
     features_per_statement = 50
     catalog_is_free = False

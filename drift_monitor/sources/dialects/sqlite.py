@@ -22,7 +22,7 @@ from sqlalchemy.sql.expression import ColumnElement
 from drift_monitor.core.bins import Kind, ValueType
 from drift_monitor.errors import SourceUnavailable
 from drift_monitor.sources.dataset import ColumnInfo
-from drift_monitor.sources.dialects.base import CatalogEntry, Counting, Dialect, Limits, TimeAxis
+from drift_monitor.sources.dialects.base import CatalogEntry, Dialect, Limits, TimeAxis
 from drift_monitor.sources.dialects.sqlite_times import time_axis
 from drift_monitor.sources.elements import DatasetRows, Relation, ResultRows
 from drift_monitor.sources.failures import Failure, Fault
@@ -73,7 +73,6 @@ class SQLite(Dialect):
     """Facts and spellings of SQLite."""
 
     name = "sqlite"
-    counting = Counting.STREAM
     deadline_grace = timedelta()
     features_per_statement = 200
     catalog_is_free = True
