@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from drift_monitor.alerting.services import Services
 from drift_monitor.config.web import WebConfig
 from drift_monitor.core.bins import NumericBins, ValueType
 from drift_monitor.core.rules import Metric, Severity
-from drift_monitor.monitoring.services import Services
 from drift_monitor.telemetry.logs import configure
-from drift_monitor.web.application import build_server
-from drift_monitor.web.metrics.history import read_snapshot
-from drift_monitor.web.surface import Surface
+from drift_monitor.web.metrics.collector import read_snapshot
+from drift_monitor.web.operational import ServerDependencies
+from drift_monitor.web.server import build_server
 from tests.web.filled import Counted, a_monitor, a_rule, evaluate, open_store
 from tests.web.snapshots import NOON
 
@@ -71,7 +71,7 @@ def fill(folder: Path, series: int) -> Services:
 @contextmanager
 def serving(services: Services, max_series: int) -> Iterator[str]:
     """The listener of `run` over this store; its address."""
-    surface = Surface(
+    surface = ServerDependencies(
         telemetry=services.telemetry,
         clock=services.clock,
         healthy=lambda: True,

@@ -15,7 +15,7 @@ from drift_monitor.cli.demo import prepare
 from drift_monitor.config.loading import load
 from drift_monitor.demo.catalogue import CATALOGUE
 from drift_monitor.demo.configuration import STORE_FILE
-from drift_monitor.monitoring.backfill import backfill
+from drift_monitor.evaluation.backfill import backfill
 from drift_monitor.telemetry.logs import configure
 from tests.clocks import FixedClock
 

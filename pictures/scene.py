@@ -17,7 +17,7 @@ from typing import Any
 
 from drift_monitor.app import open_services
 from drift_monitor.config.loading import parse
-from drift_monitor.monitoring.on_demand import evaluate_now
+from drift_monitor.evaluation.on_demand import evaluate_now
 from drift_monitor.store import outbox
 from drift_monitor.store.outbox import NotificationFilter, StoredNotification
 

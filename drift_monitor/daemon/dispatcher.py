@@ -10,12 +10,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.heartbeat import Heartbeat
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import InputError, StoreError
-from drift_monitor.monitoring.attempt import attempt
-from drift_monitor.monitoring.planning import plan_windows
-from drift_monitor.monitoring.services import Services
+from drift_monitor.evaluation.attempt import attempt
+from drift_monitor.evaluation.planning import plan_windows
 from drift_monitor.store import leases, runs
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.runs import Trigger

@@ -63,7 +63,7 @@ class Incident:
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class DemoColumn:
     """Values of one column and where they are missing; both of shape (rows,)."""
 
     values: NDArray[Any]
@@ -97,7 +97,7 @@ def plan_incidents(candidates: Sequence[Candidate], *, seed: int, until: datetim
     return (*incidents[:-1], replace(last, end=until + timedelta(hours=24)))
 
 
-def apply_incident(incident: Incident, column: Column, rng: np.random.Generator) -> Column:
+def apply_incident(incident: Incident, column: DemoColumn, rng: np.random.Generator) -> DemoColumn:
     """The column as it arrives while the incident goes on."""
     hit = rng.random(len(column.values)) < incident.share
     match incident.kind:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select, tuple_
 
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.status import MeasurementStatus
+from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store.runs import RunKey, last_done, latest_done
 from drift_monitor.store.schema import measurement
 from drift_monitor.store.statements import insert_new

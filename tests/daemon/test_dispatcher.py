@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.daemon.heartbeat import Heartbeat
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import StoreUnavailable
-from drift_monitor.monitoring.planning import planned_run
-from drift_monitor.monitoring.services import Services
+from drift_monitor.evaluation.planning import planned_run
 from drift_monitor.store import leases, runs
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.runs import RunState, Trigger
-from tests.monitoring.workbench import MONITOR, Workbench, even, hour
+from tests.evaluation.workbench import MONITOR, Workbench, even, hour
 
 SETTINGS = DaemonSettings(workers=2)
 

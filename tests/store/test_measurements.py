@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Integer, Row, Text, column, text
 
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.status import MeasurementStatus
+from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store import leases, measurements, monitors, runs
 from drift_monitor.store.alerts import AlertKey, Episode, open_episode
 from drift_monitor.store.columns import Number

@@ -12,17 +12,17 @@ from drift_monitor.store.connection import Store
 from drift_monitor.store.outbox import (
     ClaimedNotification,
     Delivery,
+    DeliveryOutcome,
     Notification,
     NotificationFilter,
     NotificationState,
-    Outcome,
     StoredNotification,
 )
 from tests.store.hammer import send_notifications
 from tests.store.making import EXPIRED, HOUR, TTL, add_monitor, notification, prepared
 
-SENT = Delivery(outcome=Outcome.SENT, status_code=200)
-REFUSED = Delivery(outcome=Outcome.RETRY, status_code=503, error="busy", delay=HOUR)
+SENT = Delivery(outcome=DeliveryOutcome.SENT, status_code=200)
+REFUSED = Delivery(outcome=DeliveryOutcome.RETRY, status_code=503, error="busy", delay=HOUR)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_what_was_sent_is_not_sent_again(store: Store) -> None:
         assert found.notification.state is NotificationState.SENT
         assert found.sent_at is not None
         (tries,) = outbox.last_tries(connection, [claimed.notification.id], 9).values()
-        assert [(one.attempt, one.outcome) for one in tries] == [(1, Outcome.SENT)]
+        assert [(one.attempt, one.outcome) for one in tries] == [(1, DeliveryOutcome.SENT)]
 
 
 def test_a_sender_that_dies_leaves_its_notification_to_another_under_the_same_id(store: Store) -> None:
@@ -93,7 +93,7 @@ def test_later_notifications_of_the_same_monitor_and_receiver_wait_behind_a_retr
 
 def test_a_dead_notification_no_longer_holds_up_the_next(store: Store) -> None:
     add(store, notification(1), notification(2))
-    settle(store, held(store), Delivery(outcome=Outcome.DEAD, status_code=404, error="gone"))
+    settle(store, held(store), Delivery(outcome=DeliveryOutcome.DEAD, status_code=404, error="gone"))
     assert held(store).notification == notification(2)
     with store.read() as connection:
         assert outbox.states(connection) == {
@@ -184,7 +184,7 @@ def test_the_last_tries_of_each_notification_are_read_at_once(store: Store) -> N
         "loans/mail/1": [1],
     }
     for one in tries["loans/hook/1"]:
-        assert (one.outcome, one.status_code, one.error) == (Outcome.RETRY, 503, "busy")
+        assert (one.outcome, one.status_code, one.error) == (DeliveryOutcome.RETRY, 503, "busy")
 
 
 @pytest.mark.slow

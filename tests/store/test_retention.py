@@ -12,7 +12,7 @@ from drift_monitor.store.connection import Store
 from drift_monitor.store.outbox import NotificationFilter, NotificationState
 from drift_monitor.store.panes import PaneRows
 from drift_monitor.store.references import StoredReference
-from drift_monitor.store.retention import Limits, purge, purge_batch
+from drift_monitor.store.retention import RetentionLimits, purge, purge_batch
 from drift_monitor.store.schema import metadata
 from tests.store.making import (
     AGES,
@@ -28,7 +28,7 @@ from tests.store.making import (
     prepared,
 )
 
-LONG_AFTER = Limits(panes_before=hour(3), measurements_before=hour(3))
+LONG_AFTER = RetentionLimits(panes_before=hour(3), measurements_before=hour(3))
 REFERENCE = StoredReference(
     monitor="loans", feature="age", definition="d1", kind="FixedRange", spec=AGES, counts=None,
     built_at=hour(0), span=Span(hour(0), hour(2)),
@@ -148,7 +148,7 @@ def test_the_tries_of_a_notification_go_with_it(store: Store) -> None:
     store.transact(lambda connection: outbox.add(connection, [notification(1)]))
     claimed = store.transact(lambda connection: outbox.claim(connection, "one", HOUR))
     assert claimed is not None
-    sent = outbox.Delivery(outcome=outbox.Outcome.SENT)
+    sent = outbox.Delivery(outcome=outbox.DeliveryOutcome.SENT)
     store.transact(lambda connection: outbox.settle(connection, claimed, sent))
     purge(store, replace(LONG_AFTER, measurements_before=claimed.created_at + HOUR))
     assert rows(store, "outbox", "delivery") == {"outbox": 0, "delivery": 0}

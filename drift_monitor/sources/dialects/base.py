@@ -22,11 +22,11 @@ from drift_monitor.core.bins import BooleanBins, NumericBins
 from drift_monitor.core.panes import Span
 from drift_monitor.sources.dataset import ColumnInfo
 from drift_monitor.sources.elements import DatasetRows, Relation, ResultRows
-from drift_monitor.sources.failures import Failure, Fault
+from drift_monitor.sources.failures import ErrorKind, Failure
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class SourceLimits:
     """What a user allows us to take of a database."""
 
     max_connections: int = 2
@@ -58,11 +58,11 @@ class Dialect(ABC):
     """Whether asking the catalog costs nothing, so that it is asked each time: not every change is an error there."""
 
     @abstractmethod
-    def engine(self, url: sa.URL, limits: Limits) -> sa.Engine:
+    def engine(self, url: sa.URL, limits: SourceLimits) -> sa.Engine:
         """An engine that can only read, with at most the allowed connections."""
 
     @abstractmethod
-    def transaction_settings(self, limits: Limits, *, many_rows: bool) -> str:
+    def transaction_settings(self, limits: SourceLimits, *, many_rows: bool) -> str:
         """SQL that opens each transaction, or nothing."""
 
     @abstractmethod
@@ -74,7 +74,7 @@ class Dialect(ABC):
         """Ask the database to end what a driver's connection is doing."""
 
     @abstractmethod
-    def classify(self, error: DBAPIError) -> Fault:
+    def classify(self, error: DBAPIError) -> ErrorKind:
         """What a driver's error means."""
 
     @abstractmethod
