@@ -25,6 +25,6 @@ def shipped_files() -> Iterator[tuple[Path, Path]]:
 
 
 def _root() -> Path:
-    package = Path(__file__).parent.parent
+    package = Path(__file__).parent
     packed = package / "files"
     return packed if packed.is_dir() else package.parent
