@@ -18,13 +18,13 @@ from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, Numer
 from drift_monitor.core.bins import BooleanBins, CategoricalBins, Kind, NumericBins, ValueType
 from drift_monitor.core.panes import Span
 from drift_monitor.core.schedule import jitter
-from drift_monitor.monitoring.definition import (
+from drift_monitor.evaluation.definition import (
     configured_features,
     dataset_definition,
     feature_definition,
     reference_definition,
 )
-from drift_monitor.monitoring.reference import REFERENCE_KINDS
+from drift_monitor.evaluation.reference import REFERENCE_KINDS
 from drift_monitor.notify.alertmanager import AlertmanagerSender
 from drift_monitor.notify.message import (
     Alert,
@@ -37,7 +37,7 @@ from drift_monitor.notify.message import (
 )
 from drift_monitor.notify.webhook import WebhookSender
 from drift_monitor.sources.dataset import ColumnInfo
-from drift_monitor.store.identities import episode_id, run_id
+from drift_monitor.store.columns import episode_id, run_id
 from drift_monitor.store.references import StoredReference
 from tests.notify.receivers import Receiver, receiver
 

@@ -28,9 +28,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from drift_monitor.app import declare, open_services
-from drift_monitor.config.loading import load
-from drift_monitor.core.matching import parse_matcher
 from drift_monitor.monitoring.alerts.reminding import remind
 from drift_monitor.monitoring.alerts.resend import resend
 from drift_monitor.monitoring.alerts.silencing import (
@@ -45,6 +42,10 @@ from drift_monitor.monitoring.backfill import backfill
 from drift_monitor.monitoring.deliver import deliver_next
 from drift_monitor.monitoring.planning import plan_windows
 from drift_monitor.monitoring.services import Services
+
+from drift_monitor.app import declare, open_services
+from drift_monitor.config.loading import load
+from drift_monitor.core.matching import parse_matcher
 from drift_monitor.store import alerts, leases, outbox
 from drift_monitor.telemetry.steps import Step, log_step
 from tests.postgresql import PostgresqlServer, find_binaries
