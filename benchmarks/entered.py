@@ -93,7 +93,7 @@ def _evaluate_watched(folder: Path, checkout: Path) -> None:
 
     threading.setprofile(watch)
     sys.setprofile(watch)
-    from drift_monitor.cli.main import main as program  # after the watch has begun, from the checkout asked about
+    from drift_monitor.cli.main import main as program
 
     try:
         program(["evaluate", f"--config.file={folder / 'drift.yaml'}"])

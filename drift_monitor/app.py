@@ -23,7 +23,7 @@ from drift_monitor import __version__
 from drift_monitor.alerting.services import Services
 from drift_monitor.clock import Clock, SystemClock
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import Config, SourceConfig
+from drift_monitor.config.schema import Config, SourceConfig
 from drift_monitor.config.web import WebConfig
 from drift_monitor.daemon.daemon import Daemon
 from drift_monitor.daemon.settings import DaemonSettings

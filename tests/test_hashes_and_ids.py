@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_monitor.config.loading import parse
-from drift_monitor.config.model import Config
+from drift_monitor.config.schema import Config
 from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, NumericProfile, Uniform, make_spec
 from drift_monitor.core.bins import BooleanBins, CategoricalBins, Kind, NumericBins, ValueType
 from drift_monitor.core.panes import Span

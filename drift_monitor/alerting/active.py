@@ -15,7 +15,7 @@ from drift_monitor.alerting.annotations import AlertContext, render_alert
 from drift_monitor.alerting.dispatch import AlertEvent, Context, dispatch
 from drift_monitor.alerting.episodes import former_rule
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.notify.message import Alert, AlertStatus, alert_from
 from drift_monitor.store import alerts, measurements, monitors, notification_log, references
 from drift_monitor.store import alerts as alert_store

@@ -19,7 +19,7 @@ from typing import Any
 
 from drift_monitor.alerting.active import firing_events, resolved_alert
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.notify.alertmanager import AlertmanagerSender
 from drift_monitor.notify.message import Alert, alert_document
 from drift_monitor.store import notification_log

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from drift_monitor.alerting.labels import dashboard_url, drift_labels, feature_url, monitor_url, runbook_url
 from drift_monitor.config.durations import format_duration
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState
 from drift_monitor.core.bins import Bin, BinSpec, Number, Reserved
 from drift_monitor.core.comparison import Direction

@@ -13,7 +13,7 @@ from drift_monitor.alerting.dispatch import AlertEvent, Context, dispatch
 from drift_monitor.alerting.outcome import EvaluationResult
 from drift_monitor.alerting.rules import Transitions
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Change, Transition
 from drift_monitor.core.rules import Metric, Rule, Severity
 from drift_monitor.notify.message import Alert, AlertStatus

@@ -6,7 +6,7 @@ Addresses of the pages that alerts and messages point to; empty where nobody sai
 from enum import StrEnum
 from urllib.parse import quote, urlencode
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Rule, Severity
 
 DRIFT = "DataDrift"

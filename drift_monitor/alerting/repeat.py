@@ -15,7 +15,7 @@ from drift_monitor.alerting.active import firing_events
 from drift_monitor.alerting.dispatch import AlertEvent, Context, dispatch
 from drift_monitor.alerting.services import Services
 from drift_monitor.alerting.silences import covering
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.store import acknowledgements, alerts, monitors, notification_log, runs, silences
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.notification_log import LogEntry, LogState

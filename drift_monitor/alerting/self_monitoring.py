@@ -18,7 +18,7 @@ from drift_monitor.alerting.dispatch import AlertEvent, Context, dispatch
 from drift_monitor.alerting.labels import SelfAlert, dashboard_url, monitor_url, runbook_url, self_labels
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.durations import format_duration
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Severity
 from drift_monitor.core.schedule import interval
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from drift_monitor.clock import Clock
-from drift_monitor.config.model import Config
+from drift_monitor.config.schema import Config
 from drift_monitor.notify.factory import Sender
 from drift_monitor.sources.source import Source
 from drift_monitor.store.connection import Store

@@ -16,9 +16,9 @@ from typing import Final
 
 from drift_monitor.alerting.labels import SelfAlert, drift_labels, self_labels
 from drift_monitor.config.fields import RESERVED_LABELS
-from drift_monitor.config.model import Config, MonitorConfig
-from drift_monitor.config.public import instant
+from drift_monitor.config.schema import Config, MonitorConfig
 from drift_monitor.core.matching import Matcher, check_matchers, match_all
+from drift_monitor.core.times import instant
 from drift_monitor.errors import AlreadyOver, InputError, UnknownId
 from drift_monitor.store import acknowledgements, alerts, silences
 from drift_monitor.store.acknowledgements import Acknowledgement

@@ -14,7 +14,7 @@ from drift_monitor.alerting.silences import acknowledge_alert, withdraw_acknowle
 from drift_monitor.cli.flags import author_flag, comment_flag, config_flag, login_name, open_history
 from drift_monitor.cli.printing import MINUTE, completed, emit_json, emit_shown, plain, shortened, table, tell
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import Config
+from drift_monitor.config.schema import Config
 from drift_monitor.core.rules import Severity
 from drift_monitor.errors import InputError
 from drift_monitor.queries.alerts import ActiveAlert, active_alerts, read_alerts

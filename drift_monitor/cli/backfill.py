@@ -13,8 +13,8 @@ from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_fl
 from drift_monitor.cli.printing import tell
 from drift_monitor.cli.progress import Show, showing_progress
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import MonitorConfig
-from drift_monitor.config.public import instant
+from drift_monitor.config.schema import MonitorConfig
+from drift_monitor.core.times import instant
 from drift_monitor.errors import InputError, SourceError
 from drift_monitor.evaluation.attempt import Result
 from drift_monitor.evaluation.backfill import Progress as Step

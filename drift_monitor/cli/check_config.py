@@ -14,8 +14,8 @@ from drift_monitor.cli.printing import emit, escape_lines
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.document import parse_document, read_text
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import Config
 from drift_monitor.config.report import Report
+from drift_monitor.config.schema import Config
 from drift_monitor.errors import ConfigError, Problem, SourceError, StoreError, StoreOutdated
 from drift_monitor.setup.check import ConnectProblem, check_sources
 from drift_monitor.store import migrate

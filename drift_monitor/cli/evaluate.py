@@ -13,7 +13,7 @@ from drift_monitor.app import open_services
 from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
 from drift_monitor.cli.printing import count, emit_json, emit_shown, number, plain, table, tell
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import Config, MonitorConfig
+from drift_monitor.config.schema import Config, MonitorConfig
 from drift_monitor.core.rules import MeasurementStatus, Severity
 from drift_monitor.evaluation.on_demand import Evaluated, deliver_once, evaluate_now, requested_window
 from drift_monitor.queries.evaluations import EvaluatedAlert, Evaluation, evaluation_document

@@ -18,7 +18,7 @@ import click
 
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.durations import parse_duration
-from drift_monitor.config.model import Config
+from drift_monitor.config.schema import Config
 from drift_monitor.config.timing import parse_instant
 from drift_monitor.errors import InputError
 from drift_monitor.store import migrate

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from drift_monitor.cli.printing import plain, tell
-from drift_monitor.config.public import instant
+from drift_monitor.core.times import instant
 from drift_monitor.evaluation.backfill import Progress as Step
 
 _LINES = 20  # of progress a monitor, where nobody watches a bar

@@ -21,8 +21,8 @@ from drift_monitor.cli.flags import (
 )
 from drift_monitor.cli.printing import MINUTE, completed, emit, emit_json, emit_shown, plain, shortened, table, tell
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import Config
 from drift_monitor.config.report import close_match
+from drift_monitor.config.schema import Config
 from drift_monitor.core.matching import Matcher, parse_matcher
 from drift_monitor.errors import InputError
 from drift_monitor.queries.alert_documents import silence_document

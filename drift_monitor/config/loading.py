@@ -21,10 +21,10 @@ from drift_monitor.config import checks, timing
 from drift_monitor.config.assembly import Assembly
 from drift_monitor.config.document import Path_, parse_document, read_text
 from drift_monitor.config.fields import check_database_url
-from drift_monitor.config.model import Config
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receiver_sections import EmailSection, ReceiverSection, kind_of
 from drift_monitor.config.report import Draft, Report
+from drift_monitor.config.schema import Config
 from drift_monitor.config.section import SecretCheck, Section
 from drift_monitor.config.sections import (
     FeatureSection,

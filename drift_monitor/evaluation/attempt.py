@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.errors import LeaseLost, SourceError, SourceUnavailable, StoreError
 from drift_monitor.evaluation.evaluate import evaluate
 from drift_monitor.store import leases

@@ -15,7 +15,7 @@ from drift_monitor.alerting import episodes, rules
 from drift_monitor.alerting.outcome import EvaluationResult
 from drift_monitor.alerting.rules import Observations, Transitions, Window
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import StoreUnavailable

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from drift_monitor.config.model import Config, FixedRange, FixedTable, MonitorConfig, SourceConfig
+from drift_monitor.config.schema import Config, FixedRange, FixedTable, MonitorConfig, SourceConfig
 from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
 from drift_monitor.sources.dataset import ColumnInfo, Dataset, FeatureColumn
 

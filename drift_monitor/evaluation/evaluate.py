@@ -14,7 +14,7 @@ from datetime import datetime
 from drift_monitor.alerting.outcome import EvaluationResult, Watched
 from drift_monitor.alerting.rules import measured_monitor
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.panes import Span
 from drift_monitor.evaluation.commit import commit
 from drift_monitor.evaluation.measure import Sides, measure, newest_of

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.public import instant
+from drift_monitor.core.times import instant
 from drift_monitor.errors import StoreError, StoreUnavailable
 from drift_monitor.store import leases, runs
 from drift_monitor.store.connection import Transaction

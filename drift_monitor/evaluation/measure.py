@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.comparison import Comparison, compare_histograms
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.panes import Span

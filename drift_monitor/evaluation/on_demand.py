@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from drift_monitor.alerting.deliver import deliver_next
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.durations import format_duration
-from drift_monitor.config.model import MonitorConfig
-from drift_monitor.config.public import instant
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import last_slot
+from drift_monitor.core.times import instant
 from drift_monitor.errors import InputError, StoreError
 from drift_monitor.evaluation.attempt import Result, attempt
 from drift_monitor.evaluation.lease_keeper import claim_towards, holding

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import Slot, jitter, last_slot, next_slot, slots
 from drift_monitor.evaluation.reference import window_of
 from drift_monitor.store import leases, monitors, runs

@@ -12,7 +12,7 @@ from datetime import datetime
 import numpy as np
 
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.histogram import Counts, Histogram
 from drift_monitor.core.panes import Span

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import FixedRange, FixedTable, MonitorConfig, SamePeriod, Trailing
+from drift_monitor.config.schema import FixedRange, FixedTable, MonitorConfig, SamePeriod, Trailing
 from drift_monitor.core.binning import Profile, make_spec
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.histogram import Histogram, histogram

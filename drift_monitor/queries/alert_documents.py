@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from drift_monitor.config.public import instant
+from drift_monitor.core.times import instant
 from drift_monitor.queries.evaluations import JsonObject
 from drift_monitor.store.acknowledgements import Acknowledgement
 from drift_monitor.store.alerts import AlertRow, Episode

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from drift_monitor.alerting.episodes import former_rule
 from drift_monitor.alerting.labels import drift_labels, self_labels
-from drift_monitor.config.model import Config, MonitorConfig
+from drift_monitor.config.schema import Config, MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.rules import Severity
 from drift_monitor.errors import UnknownId

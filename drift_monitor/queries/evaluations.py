@@ -12,11 +12,11 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from drift_monitor.config.model import MonitorConfig
-from drift_monitor.config.public import instant
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.rules import Metric, Severity
+from drift_monitor.core.times import instant
 from drift_monitor.errors import InputError
 from drift_monitor.store import measurements as measurement_store
 from drift_monitor.store import monitors, references, runs

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from drift_monitor.clock import Clock
-from drift_monitor.config.model import Config
+from drift_monitor.config.schema import Config
 from drift_monitor.store.connection import Store
 from drift_monitor.telemetry.metrics import Telemetry
 

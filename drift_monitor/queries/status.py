@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.rules import Health, MeasurementStatus
 from drift_monitor.core.schedule import interval, jitter, next_slot

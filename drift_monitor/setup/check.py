@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from drift_monitor.config.model import Config, FixedTable, MonitorConfig
+from drift_monitor.config.schema import Config, FixedTable, MonitorConfig
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import FeatureError, SourceError
 from drift_monitor.evaluation.definition import (

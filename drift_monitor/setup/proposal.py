@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from drift_monitor.config.model import FixedRange, Trailing
+from drift_monitor.config.schema import FixedRange, Trailing
 from drift_monitor.core.binning import CategoricalProfile, NumericProfile, Profile
 from drift_monitor.core.bins import Kind, ValueType
 from drift_monitor.core.panes import Span

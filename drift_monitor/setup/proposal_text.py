@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from drift_monitor.config.durations import format_duration
-from drift_monitor.config.model import FixedRange, Trailing
+from drift_monitor.config.schema import FixedRange, Trailing
 from drift_monitor.setup.inspection import DAY
 from drift_monitor.setup.proposal import Proposal, ProposedFeature
 from drift_monitor.telemetry.text import escape_unprintable

@@ -4,7 +4,7 @@ import pytest
 
 from drift_monitor.alerting.silences import label_names, reaches
 from drift_monitor.config.loading import parse
-from drift_monitor.config.model import Config
+from drift_monitor.config.schema import Config
 from drift_monitor.core.matching import parse_matcher
 
 CONFIG = """

@@ -9,8 +9,8 @@ import pytest
 
 from drift_monitor.alerting.deliver import LEASE
 from drift_monitor.config.loading import parse
-from drift_monitor.config.model import Config
 from drift_monitor.config.receiver_sections import LONGEST_TRY
+from drift_monitor.config.schema import Config
 from drift_monitor.errors import ConfigError
 
 URL = "https://hooks.example/T0CANARY/B0CANARY"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from drift_monitor.config.loading import parse
-from drift_monitor.config.model import Config
 from drift_monitor.config.receivers import KINDS
+from drift_monitor.config.schema import Config
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.factory import make_sender
 from drift_monitor.notify.test_message import samples

@@ -14,7 +14,7 @@ import pytest
 
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.loading import parse
-from drift_monitor.config.model import Config, FixedRange, Trailing
+from drift_monitor.config.schema import Config, FixedRange, Trailing
 from drift_monitor.core.bins import Kind
 from drift_monitor.errors import InputError
 from drift_monitor.setup.proposal import Proposal, propose

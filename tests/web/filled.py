@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from drift_monitor.alerting.outcome import EvaluationResult, Watched
 from drift_monitor.alerting.rules import measured_monitor
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import Config, FeatureConfig, FixedTable, MonitorConfig, StoreConfig
 from drift_monitor.config.receivers import LogConfig, ReceiverConfig
+from drift_monitor.config.schema import Config, FeatureConfig, FixedTable, MonitorConfig, StoreConfig
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.rules import Metric, Rule, Severity

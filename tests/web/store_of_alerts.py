@@ -7,7 +7,7 @@ from pathlib import Path
 
 from drift_monitor.alerting.self_monitoring import check_monitors
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.config.web import WebConfig
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
 from drift_monitor.core.rules import Metric, Rule, Severity

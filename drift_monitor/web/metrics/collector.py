@@ -8,7 +8,7 @@ evaluation gave none, the reason stands beside them. Nothing of a monitor that i
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Health
 from drift_monitor.core.schedule import interval
 from drift_monitor.queries.readable import Readable

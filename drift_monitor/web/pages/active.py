@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from drift_monitor.alerting.annotations import BinShare, top_bins
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Rule, Severity
 from drift_monitor.queries.alert_documents import Handling
 from drift_monitor.queries.alerts import ActiveAlert, active_alerts_of

@@ -10,7 +10,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.rules import Health
 from drift_monitor.queries.alerts import active_alerts_of

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from markupsafe import Markup
 
 from drift_monitor.alerting.rules import measured_feature
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.rules import Rule, Severity
 from drift_monitor.core.schedule import interval

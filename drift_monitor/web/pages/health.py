@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Health
 from drift_monitor.core.schedule import interval
 from drift_monitor.queries.status import Status, next_run_at

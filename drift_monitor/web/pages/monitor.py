@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from drift_monitor.config.durations import format_duration
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import interval
 from drift_monitor.queries.readable import Readable
 from drift_monitor.queries.status import read_status

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from drift_monitor.alerting.rules import measured_feature
-from drift_monitor.config.model import DEFAULT_RULES
+from drift_monitor.config.schema import DEFAULT_RULES
 from drift_monitor.core.rules import Observation, Rule, judge
 from drift_monitor.store.measurements import Measurement
 

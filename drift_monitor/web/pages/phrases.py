@@ -7,7 +7,7 @@ from typing import Final
 from drift_monitor.alerting.annotations import bin_text as bin_text
 from drift_monitor.alerting.labels import SelfAlert
 from drift_monitor.config.durations import format_duration
-from drift_monitor.config.model import FixedRange, FixedTable, Reference, SamePeriod, Trailing
+from drift_monitor.config.schema import FixedRange, FixedTable, Reference, SamePeriod, Trailing
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.rules import Metric, Rule
 from drift_monitor.queries.status import Unmeasured

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from drift_monitor.alerting.annotations import TOP_BINS
 from drift_monitor.alerting.rules import measured_feature
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Metric, Rule
 from drift_monitor.store.alerts import Episode
 from drift_monitor.store.measurements import Measurement

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, advance
 from drift_monitor.core.rules import Comparand, Rule, Severity
 from drift_monitor.store.alerts import AlertRecord, AlertRow
