@@ -24,6 +24,7 @@ from drift_monitor.monitoring.definition import (
     feature_definition,
     reference_definition,
 )
+from drift_monitor.monitoring.reference import REFERENCE_KINDS
 from drift_monitor.notify.alertmanager import AlertmanagerSender
 from drift_monitor.notify.message import (
     Alert,
@@ -170,7 +171,7 @@ def hashes() -> dict[str, str]:
     for monitor in config.monitors:
         found[f"{monitor.name}: configuration"] = monitor.hash
         found[f"{monitor.name}: rows"] = dataset_definition(config, monitor)
-        found[f"{monitor.name}: kind of reference"] = type(monitor.reference).__name__
+        found[f"{monitor.name}: kind of reference"] = REFERENCE_KINDS[type(monitor.reference)]
         found[f"{monitor.name}: jitter"] = str(jitter(monitor.name, monitor.schedule))
         for feature in configured_features(monitor, COLUMNS):
             found[f"{monitor.name}, {feature.name}: counts"] = feature_definition(config, monitor, feature)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drift_monitor.config.model import Config, FixedRange, FixedTable, MonitorConfig, SourceConfig
-from drift_monitor.core.binning import Binning
+from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
 from drift_monitor.sources.dataset import ColumnInfo, Dataset, FeatureColumn
 
 
@@ -107,7 +107,26 @@ def reference_definition(config: Config, monitor: MonitorConfig, feature: Watche
             made_from = ("range", reference.from_.isoformat(), reference.to.isoformat())
         case _:
             made_from = ("sliding",)
-    return _hash(feature_definition(config, monitor, feature), repr(feature.binning), *made_from)
+    return _hash(feature_definition(config, monitor, feature), _binning_text(feature.binning), *made_from)
+
+
+def _binning_text(binning: Binning | None) -> str:
+    """How a way of binning is written into a hash.
+
+    These words are in every store's hashes and never change, whatever the classes are called: another text would make
+    all references anew.
+    """
+    match binning:
+        case None:
+            return "None"
+        case Quantiles(count):
+            return f"Quantiles(count={count})"
+        case Uniform(count):
+            return f"Uniform(count={count})"
+        case Edges(edges):
+            return f"Edges(edges={tuple(edges)!r})"
+        case Top(count):
+            return f"Top(count={count})"
 
 
 def _zone_name(source: SourceConfig) -> str | None:

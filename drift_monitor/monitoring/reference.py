@@ -8,6 +8,7 @@ written to the user's table later moves a frozen reference.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from drift_monitor.config.model import FixedRange, FixedTable, MonitorConfig, SamePeriod, Trailing
 from drift_monitor.core.binning import Profile, make_spec
@@ -27,6 +28,14 @@ from drift_monitor.monitoring.services import Services
 from drift_monitor.sources.dataset import Counter, Dataset, FeatureColumn
 from drift_monitor.store import references as reference_store
 from drift_monitor.store.references import StoredReference
+
+# What stores call the kinds: part of each reference's id, so these words never change, whatever the classes are called.
+REFERENCE_KINDS: Final[Mapping[type, str]] = {
+    FixedTable: "FixedTable",
+    FixedRange: "FixedRange",
+    Trailing: "Trailing",
+    SamePeriod: "SamePeriod",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +238,7 @@ def _freeze(
             feature=name,
             segment="",
             definition=definitions[name],
-            kind=type(monitor.reference).__name__,
+            kind=REFERENCE_KINDS[type(monitor.reference)],
             span=site.profiled,
             spec=one.spec,
             counts=tuple(one.counts.counts.tolist()) if one.counts else None,
