@@ -11,7 +11,7 @@ from typing import Any
 from drift_monitor.config.document import Path_
 from drift_monitor.config.durations import format_duration
 from drift_monitor.config.fields import parse_instant
-from drift_monitor.config.outbound import OutboundConfig
+from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import KINDS, EmailConfig, Integration, ReceiverConfig
 from drift_monitor.config.report import Draft, Report, close_match
 from drift_monitor.config.schema import (
@@ -125,25 +125,24 @@ def _note_passwords(report: Report[Config], key: str) -> None:
 
 def _check_receivers(report: Report[Config]) -> None:
     outbound = report.draft(OutboundConfig, ("outbound",))
+    # Where `allow` is a mistake itself, nothing is held against it.
+    allowed = outbound.section if outbound is not None and outbound.intact("allow") else ANYWHERE
     for receiver in report.drafts(ReceiverConfig, ("receivers",)):
         if "alertmanager" in receiver.written and receiver.section.repeat_interval is not None:
             message = "is not for an Alertmanager, which is told every minute and repeats by itself"
             hint = "remove it; how often people are told stands in the Alertmanager's own configuration"
             report.add((*receiver.path, "repeat_interval"), message, hint, at_key=True)
-        for kind in KINDS:
-            section: Integration | None = getattr(receiver.section, kind)
-            path = (*receiver.path, kind)
-            if section is None or not receiver.intact(kind):
+        for key, kind in KINDS.items():
+            path = (*receiver.path, key)
+            if allowed.allow is not None and key in receiver.written and kind.target is None:
+                message = f"goes where {key.capitalize()} likes, so outbound.allow can't hold for it"
+                report.add(path, message, "remove one of the two", at_key=True)
+            section: Integration | None = getattr(receiver.section, key)
+            if section is None or not receiver.intact(key):
                 continue
             if isinstance(section, EmailConfig):
                 _check_mail(report, section, path)
-            if outbound is None or not outbound.intact("allow") or outbound.section.allow is None:
-                continue
-            # Where `allow` is a mistake, nothing is held against it.
-            if section.target is None:
-                message = f"goes where {kind.capitalize()} likes, so outbound.allow can't hold for it"
-                report.add(path, message, "remove one of the two", at_key=True)
-            if not all(outbound.section.could_permit(host) for host in section.hosts()):
+            if not all(allowed.could_permit(host) for host in section.hosts()):
                 report.add(path, "outbound.allow does not name its host", "add it there", at_key=True)
 
 

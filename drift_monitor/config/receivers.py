@@ -4,9 +4,9 @@ A kind is a class here and a key of `ReceiverConfig`, and in `notify.factory` wh
 `max_alerts` say what goes into a notification; `target` is the key that says where it goes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -204,5 +204,10 @@ class ReceiverConfig(Section):
         return self.alertmanager is not None
 
 
-KINDS = tuple(key for key in ReceiverConfig.model_fields if key not in {"name", "repeat_interval"})
-ReceiverConfig.exactly_one = (KINDS,)
+KINDS: Mapping[str, type[Integration]] = {
+    key: kind
+    for key, field in ReceiverConfig.model_fields.items()
+    for kind in get_args(field.annotation)
+    if isinstance(kind, type) and issubclass(kind, Integration)
+}
+ReceiverConfig.exactly_one = (tuple(KINDS),)

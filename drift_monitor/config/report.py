@@ -133,7 +133,7 @@ class Report(Generic[RootT]):
             section = _attribute(self.root, path)
         else:
             sound = {} if written is None else written
-            if broken and isinstance(written, Mapping):
+            if isinstance(written, Mapping):
                 sound = {key: written[key] for key in keys_of((model,)) if key in written and key not in broken}
                 unmet = (group for group in model.exactly_one if sound.keys().isdisjoint(group))
                 absent = broken.union(*unmet)
@@ -157,15 +157,10 @@ class Report(Generic[RootT]):
             self._broken.setdefault(path[:length], set()).add(str(part))
 
     def _check_keys(self, path: Path_, sections: Sections, written: Mapping[str, Any]) -> None:
-        """Keys that are unknown, exclude each other or miss each other, which pydantic can't say."""
+        """Keys that exclude each other or are set by the service itself, which pydantic can't say."""
         known, section = keys_of(sections), sections[0]
-        for key in written:
-            if key not in known:
-                place = self.document.place((*path, key))
-                subject = self.subject(path)
-                message = f"{subject}: unknown key {key!r}" if subject else f"unknown key {key!r}"
-                hint = "not available in this version" if key in _PLANNED else _key_hint(key, list(known))
-                self.problems.append(Problem(self.document.file, place.key_line, place.key_column, message, hint))
+        for key in section.filled_in.intersection(written):
+            self._add_unknown((*path, key), known)
         files = [((key, f"{key}_file"), field.is_required()) for key, field in known.items() if f"{key}_file" in known]
         needed = (*section.exactly_one, *(pair for pair, is_required in files if is_required))
         for group in needed:
@@ -198,8 +193,11 @@ class Report(Generic[RootT]):
             self.add(path, str(context.get("message", detail["msg"])), str(context.get("hint", "")), at_key=True)
             return
         match detail["type"]:
-            case "extra_forbidden" | "told":
-                pass  # `_check_keys` has said it
+            case "told":
+                pass
+            case "extra_forbidden":
+                if last not in keys_of(owner):  # else a key of another form, which `checks` explains
+                    self._add_unknown(path, keys_of(owner))
             case "missing":
                 self._add_missing(path, last, owner)
             case "no_date":
@@ -221,6 +219,14 @@ class Report(Generic[RootT]):
                 is_scalar = self.document.place(path).text is not None
                 quotes = "put it in quotes" if kind == "string_type" and is_scalar else ""
                 self.add(path, _SHORT.get(kind, detail["msg"]) + self._found(path), quotes)
+
+    def _add_unknown(self, path: Path_, known: Mapping[str, Any]) -> None:
+        key, subject, place = str(path[-1]), self.subject(path[:-1]), self.document.place(path)
+        hint = close_match(key, list(known)) or (f"known here: {', '.join(known)}" if known else "no key is known here")
+        if key in _PLANNED:
+            hint = "not available in this version"
+        message = f"{subject}: unknown key {key!r}" if subject else f"unknown key {key!r}"
+        self.problems.append(Problem(self.document.file, place.key_line, place.key_column, message, hint))
 
     def _add_missing(self, path: Path_, key: str, owner: Sections) -> None:
         """A key that is needed, unless a misspelt one stands for it or `_check_keys` has asked for it."""
@@ -358,10 +364,6 @@ def _meant(written: Mapping[str, Any], known: Mapping[str, Any]) -> frozenset[st
     """The keys that are written, and those that misspelt ones stand for: they need no second complaint."""
     near = (match for key in written if key not in known for match in get_close_matches(key, list(known), n=1))
     return frozenset(written) | frozenset(near)
-
-
-def _key_hint(key: str, known: list[str]) -> str:
-    return close_match(key, known) or (f"known here: {', '.join(known)}" if known else "no key is known here")
 
 
 def _below(value: Any, part: str | int) -> Any:
