@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from drift_monitor.core.rules import Metric
 from drift_monitor.notify import wording
-from drift_monitor.notify.fields import facts
 from drift_monitor.notify.message import Alert, AlertStatus, document, fingerprint
+from drift_monitor.notify.wording import facts
 from tests.notify.samples import NOON, an_alert, stored
 
 
