@@ -20,7 +20,8 @@ import numpy as np
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.web import WebConfig
 from drift_monitor.core.bins import NumericBins, ValueType
-from drift_monitor.core.rules import Metric, Severity
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Severity
 from drift_monitor.telemetry.logs import configure
 from drift_monitor.web.metrics.collector import read_snapshot
 from drift_monitor.web.operational import ServerDependencies
