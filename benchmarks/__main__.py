@@ -6,9 +6,11 @@ python -m benchmarks windows --against        beside the commit the bars come fr
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 
 from benchmarks import commands, served, windows
 from benchmarks.figures import BASE, HERE, Take, checkout_of, compare, heading
@@ -49,6 +51,9 @@ def main() -> int:
     given = arguments()
     failed = []
     with ExitStack() as stack:
+        # Compiled modules are kept, as where the package is installed, but not in a checkout that is only measured.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = stack.enter_context(TemporaryDirectory(prefix="drift-bench-"))
         places = [place for place in (given.checkout, given.against) if place is not None]
         checkouts = [stack.enter_context(checkout_of(place)) for place in places]
         chosen = [name for name in given.names if name in FIGURES]

@@ -28,7 +28,7 @@ PATIENCE = 900.0  # seconds until a daemon must have done what it was started fo
 
 
 def last_hour() -> datetime:
-    """The last full hour; with a minute left for the daemon's jitter, so that no window comes due meanwhile."""
+    """The last full hour: windows of an hour that end then are the newest which can be evaluated."""
     return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
 
@@ -103,11 +103,6 @@ class Setting:
         """Fill the windows that end in (start, end]; the CPU seconds of the command."""
         times = ("--from", start.isoformat(), "--to", end.isoformat())
         return checkout.command("backfill", "--config.file", self.write(), *times, "--log.level=error").cpu
-
-    def evaluate(self, checkout: Checkout, at: datetime) -> None:
-        """The window of every monitor that ends there; whether it drifts does not matter here."""
-        arguments = ("--config.file", self.write(), "--at", at.isoformat(), "--log.level=error")
-        checkout.command("evaluate", *arguments, "--format=json", kept=(0, 1))
 
     def states(self) -> dict[str, int]:
         """How many evaluations are in which state, by the view of a SQLite store."""

@@ -47,7 +47,7 @@ def metrics(series: int, most: float) -> Take:
             folder = Path(name)
             fill_source(folder, features=MONITOR_FEATURES, start=end - HOUR, hours=1, rows=200)
             setting = Setting(folder=folder, features=MONITOR_FEATURES, monitors=monitors, window="1h")
-            setting.evaluate(checkout, end)
+            setting.backfill(checkout, end - HOUR, end)
             with _started(checkout, setting, f"--web.max-series={series}") as service:
                 cpu, body = _request(service, "/metrics", **PROMETHEUS)
         shown = sum(not line.startswith(b"#") for line in gzip.decompress(body).splitlines())

@@ -125,7 +125,8 @@ def daemon(checkout: Checkout, quick: bool) -> Mapping[Bar, Measured]:
     end = last_hour()
     with folder_with_source(FEATURES, end - hours * HOUR - DAY, 24 + hours) as folder, Beside() as beside:
         setting = Setting(folder=folder, features=FEATURES, extra={"catch_up": "100"})
-        setting.evaluate(checkout, end - hours * HOUR)
+        start = end - hours * HOUR  # a daemon makes up for what follows the last window of a schedule or a backfill
+        setting.backfill(checkout, start - HOUR, start)
         with serving(checkout, folder, "run", "--config.file", setting.write(), "--log.level=error") as service:
             seconds, _ = catching_up(service, setting, first=4, last=1 + hours)
     return {bar: beside.of(seconds)}
@@ -139,7 +140,7 @@ def fleet(checkout: Checkout, quick: bool) -> Mapping[Bar, Measured]:
     end = last_hour()
     with folder_with_source(FEATURES, end - ROUNDS * HOUR - DAY, 24 + ROUNDS) as folder, Beside() as beside:
         setting = Setting(folder=folder, features=FEATURES, monitors=monitors)
-        setting.evaluate(checkout, end - ROUNDS * HOUR)
+        setting.backfill(checkout, end - (ROUNDS + 1) * HOUR, end - ROUNDS * HOUR)
         with serving(checkout, folder, "run", "--config.file", setting.write(), "--log.level=error") as service:
             # The last quarter of a round is left out: there the workers run dry.
             last = monitors + round((ROUNDS - 0.25) * monitors)
