@@ -14,12 +14,11 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState
 from drift_monitor.core.bins import Bin, BinSpec, Number, Reserved
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.divergence import Divergence
-from drift_monitor.core.rules import Comparand, Metric, Rule
-from drift_monitor.core.significance import floor_from_kl
+from drift_monitor.core.divergence import DIVERGENCES, Metric
+from drift_monitor.core.rules import Comparand, Rule
+from drift_monitor.core.significance import noise_floor
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint, rfc3339
 from drift_monitor.notify.message import BinShare as BinShare
-from drift_monitor.notify.wording import METRIC_NAMES
 from drift_monitor.store.measurements import Measurement
 
 TOP_BINS = 3  # as many as a person reads in a page
@@ -95,10 +94,10 @@ def summary(context: AlertContext) -> str:
     """One line: what, how much, against what."""
     name, rule, metric = context.name, context.rule, context.rule.metric
     if not context.is_firing:
-        return f"{name}: the alert on {METRIC_NAMES[metric]} is over ({context.reason})"
+        return f"{name}: the alert on {metric.label} is over ({context.reason})"
     value = "unknown" if context.state.value is None else _amount(metric, context.state.value)
     if context.drift is not None:
-        estimate, low, high = context.drift.estimate(metric)
+        estimate, low, high, _ = context.drift.estimate(metric)
         if estimate is not None and low is not None and high is not None:
             value = f"{estimate:.3g} (95 %: {low:.3g} to {high:.3g})"
     limit = f"{rule.side} {_amount(metric, rule.threshold)}"
@@ -113,7 +112,7 @@ def summary(context: AlertContext) -> str:
             return f"{name}: the newest row is {value} old, {limit}"
         case _:
             verb = "drifted" if rule.above is not None else "stands still"
-            return f"{name} {verb}: {METRIC_NAMES[metric]} {value} {limit}"
+            return f"{name} {verb}: {metric.label} {value} {limit}"
 
 
 def verdict(context: AlertContext) -> str:
@@ -148,7 +147,7 @@ def _sentences(context: AlertContext) -> Iterator[str]:
             yield f"Bins that moved most (reference → live): {'; '.join(moved)}."
         yield _estimate_sentence(metric, drift)
     if context.is_firing:
-        yield f"The rule is {METRIC_NAMES[metric]} {condition(context.rule)}."
+        yield f"The rule is {metric.label} {condition(context.rule)}."
         if context.state.since is not None:
             yield f"Beyond it since the window that ended {_minute(context.state.since)}."
     if measurement is not None:
@@ -160,10 +159,10 @@ def _sentences(context: AlertContext) -> Iterator[str]:
 
 
 def _estimate_sentence(metric: Metric, measurement: Measurement) -> str:
-    value, low, high = measurement.estimate(metric)
+    value, low, high, _ = measurement.estimate(metric)
     if value is None:
-        return f"{METRIC_NAMES[metric]} is not known."
-    text = f"{METRIC_NAMES[metric]} is {_amount(metric, value)}"
+        return f"{metric.label} is not known."
+    text = f"{metric.label} is {_amount(metric, value)}"
     floor = _noise_floor(metric, measurement)
     if floor is not None:
         text += f", where sampling alone gives {_amount(metric, floor)}"
@@ -188,7 +187,7 @@ def _numbers(context: AlertContext) -> Mapping[str, str]:
             case Metric.UNSEEN_RATIO:
                 values = {"value": measurement.live_unseen_ratio}
             case divergence:
-                value, low, high = measurement.estimate(divergence)
+                value, low, high, _ = measurement.estimate(divergence)
                 floor = _noise_floor(divergence, measurement)
                 values = {"value": value, "interval_low": low, "interval_high": high, "noise_floor": floor}
                 texts["direction"] = measurement.direction.value if measurement.direction else ""
@@ -234,7 +233,7 @@ def _drawn_bins(context: AlertContext) -> Sequence[BinShare]:
 def _noise_floor(metric: Metric, measurement: Measurement) -> float | None:
     """What sampling alone gives of this divergence; the measurement holds that of KL."""
     floor = measurement.noise_floor
-    return None if floor is None else floor_from_kl(floor, Divergence(metric.value))
+    return None if floor is None else noise_floor(DIVERGENCES[metric], floor)
 
 
 def _amount(metric: Metric, value: float) -> str:

@@ -20,7 +20,8 @@ from drift_monitor.alerting.rules import EvaluationResult, Transitions
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Change, Transition
-from drift_monitor.core.rules import Metric, Rule, Severity
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Rule, Severity
 from drift_monitor.notify.message import Alert, AlertStatus, alert_from
 from drift_monitor.store import alerts, measurements, monitors, notification_log, references
 from drift_monitor.store.alerts import AlertKey, AlertRow, Episode

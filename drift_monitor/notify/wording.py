@@ -11,21 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from drift_monitor.config.durations import format_duration
-from drift_monitor.core.rules import Metric, Severity
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Severity
 from drift_monitor.notify.message import AlertStatus
 
 MAX_SUBJECT = 200  # characters; longer ones are cut by whoever shows them
-METRIC_NAMES = {
-    Metric.KL_LIVE_REFERENCE: "KL(live‖reference)",
-    Metric.KL_REFERENCE_LIVE: "KL(reference‖live)",
-    Metric.PSI: "PSI",
-    Metric.JS: "JS",
-    Metric.HELLINGER: "Hellinger",
-    Metric.MISSING_RATIO: "missing values",
-    Metric.UNSEEN_RATIO: "unseen values",
-    Metric.ROWS: "rows",
-    Metric.FRESHNESS: "age of the newest row",
-}
 SIGNS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 RESOLVED_SIGN = "🟢"
 _EIGHTHS, _FULL = " ▏▎▍▌▋▊▉", "█"
@@ -33,7 +23,7 @@ _BAR = 20  # characters of a bar in plain text
 _RANKS = {severity.value: severity.rank for severity in Severity}
 _IDENTITY = ("alertname", "monitor", "feature", "segment")
 _NAMED = 3  # features that a title names beside the first
-_NAMES: Mapping[str, str] = {metric.value: name for metric, name in METRIC_NAMES.items()}
+_NAMES: Mapping[str, str] = {metric.value: metric.label for metric in Metric}
 _RATIOS = (Metric.MISSING_RATIO, Metric.UNSEEN_RATIO)
 _NATS = [metric for metric in Metric if metric.unit == "nats"]
 # Annotations that are shown in a place of their own, or as a fact of another name. All others are the monitor's.
