@@ -8,7 +8,7 @@ WORKERS ?= 2
 FAST := --numprocesses $(WORKERS) --max-worker-restart 0 -m "not processes and not slow"
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check lint format bench lock manifests clean
+.PHONY: demo test check lint format bench house lock manifests clean
 
 demo: $(VENV)/.demo
 	$(BIN)/drift-monitor demo --dir $(DEMO_DIR)
@@ -33,6 +33,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+house: $(VENV)/.dev ## how many files, functions, twins; `python -m benchmarks.house OLD .` compares checkouts
+	$(BIN)/python -m benchmarks.house
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -26,13 +26,13 @@ import sqlalchemy as sa
 from scipy.stats import entropy
 
 from benchmarks.tables import FEATURES, fill_events
+from drift_monitor.alerting.services import Services
 from drift_monitor.app import open_services
 from drift_monitor.config.loading import parse
-from drift_monitor.monitoring.attempt import attempt
-from drift_monitor.monitoring.planning import planned_run, window_of
-from drift_monitor.monitoring.reading import read_panes
-from drift_monitor.monitoring.reference import ensure_reference
-from drift_monitor.monitoring.services import Services
+from drift_monitor.evaluation.attempt import attempt
+from drift_monitor.evaluation.planning import planned_run
+from drift_monitor.evaluation.read import read_panes
+from drift_monitor.evaluation.reference import ensure_reference, window_of
 from drift_monitor.store import leases, runs
 from drift_monitor.store.runs import RunKey, Trigger
 from drift_monitor.telemetry.logs import configure

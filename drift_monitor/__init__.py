@@ -1,8 +1,8 @@
 """drift-monitor: watches features of database tables for distribution drift."""
 
+from drift_monitor.comparison.frames import compare
+from drift_monitor.comparison.report import ComparisonReport, FeatureComparison
 from drift_monitor.core.comparison import Comparison, compare_counts, kl_divergence
-from drift_monitor.monitoring.compare import compare
-from drift_monitor.monitoring.comparing.report import ComparisonReport, FeatureComparison
 from drift_monitor.version import __version__
 
 __all__ = [

@@ -20,17 +20,16 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 from drift_monitor import __version__
+from drift_monitor.alerting.services import Services
 from drift_monitor.clock import Clock, SystemClock
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import Config, SourceConfig
+from drift_monitor.config.schema import Config, SourceConfig
 from drift_monitor.config.web import WebConfig
 from drift_monitor.daemon.daemon import Daemon
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import DriftMonitorError, InputError, StoreUnavailable
-from drift_monitor.monitoring.registration import register_monitors
-from drift_monitor.monitoring.services import Services
-from drift_monitor.notify.making import make_sender
-from drift_monitor.notify.sender import Sender
+from drift_monitor.evaluation.registration import register_monitors
+from drift_monitor.notify.factory import Sender, make_sender
 from drift_monitor.sources.source import Source
 from drift_monitor.store import migrate
 from drift_monitor.store.connection import Store
@@ -39,13 +38,12 @@ from drift_monitor.telemetry.metrics import Telemetry
 from drift_monitor.telemetry.steps import StepObserver, log_step
 from drift_monitor.web.access import bind_problem
 from drift_monitor.web.api.routes import api_routes
-from drift_monitor.web.application import build_server
+from drift_monitor.web.metrics.collector import read_snapshot
 from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
-from drift_monitor.web.metrics.history import read_snapshot
 from drift_monitor.web.metrics.snapshot import Snapshot
+from drift_monitor.web.operational import ServerDependencies
 from drift_monitor.web.pages.routes import page_routes
-from drift_monitor.web.server import WebServer, try_address
-from drift_monitor.web.surface import Surface
+from drift_monitor.web.server import WebServer, build_server, try_address
 
 _logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0  # between looks at the listener, whatever the signals say
@@ -220,7 +218,7 @@ class Service:
     def _listen(self, stack: ExitStack, on_listening: Callable[[int], None]) -> WebServer:
         options = self._options
         server = build_server(
-            Surface(
+            ServerDependencies(
                 telemetry=self._telemetry,
                 clock=self._clock,
                 healthy=lambda: self._daemon is None or self._daemon.is_healthy(),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import Any
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.notify.email import compose
 from drift_monitor.notify.slack import slack_message
 from pictures.slack_page import slack_page

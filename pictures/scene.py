@@ -17,9 +17,9 @@ from typing import Any
 
 from drift_monitor.app import open_services
 from drift_monitor.config.loading import parse
-from drift_monitor.monitoring.on_demand import evaluate_now
+from drift_monitor.evaluation.on_demand import evaluate_now
 from drift_monitor.store import outbox
-from drift_monitor.store.outbox import StoredNotification
+from drift_monitor.store.outbox import NotificationFilter, StoredNotification
 
 EXTERNAL_URL = "https://drift.example.com"
 CONFIG = """
@@ -77,7 +77,7 @@ def _watch(folder: Path) -> Mapping[str, Mapping[str, Any]]:
             clock.at += _HOUR
             evaluate_now(services, config.monitor("orders"), clock.at - _HOUR)
             with services.store.read() as conn:
-                waiting = outbox.history(conn, monitor="orders")
+                waiting = outbox.page(conn, NotificationFilter(monitor="orders"), limit=100)
             told = {one.notification.receiver: one.notification.body for one in waiting if _is_critical(one)}
             if told:
                 return told

@@ -286,7 +286,7 @@ def test_every_column_of_every_view_is_documented() -> None:
 
 def test_every_reason_an_episode_closes_for_is_documented() -> None:
     page = _text(ROOT / "docs" / "database-views.md")
-    episodes = importlib.import_module("drift_monitor.monitoring.alerts.episodes")
+    episodes = importlib.import_module("drift_monitor.alerting.episodes")
 
     for reason in (episodes.RECOVERED, episodes.REVISED, episodes.REMOVED):
         assert f"`{reason}`" in page, reason

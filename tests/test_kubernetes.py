@@ -19,7 +19,7 @@ from drift_monitor.config.loading import load
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.version import __version__
 from drift_monitor.web.access import allowed_hosts, parse_address
-from drift_monitor.web.gate import HEALTH_PATHS
+from drift_monitor.web.middleware import HEALTH_PATHS
 
 ROOT = Path(__file__).parent.parent
 KUBERNETES = ROOT / "config" / "kubernetes"

@@ -9,18 +9,15 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from drift_monitor.cli.authors import author_flag, comment_flag, login_name
-from drift_monitor.cli.flags import config_flag
-from drift_monitor.cli.ids import completed, shortened
-from drift_monitor.cli.printing import MINUTE, emit_json, emit_shown, plain, table, tell
-from drift_monitor.cli.reading import open_history
+from drift_monitor.alerting.episodes import former_rule
+from drift_monitor.alerting.silences import acknowledge_alert, withdraw_acknowledgement
+from drift_monitor.cli.flags import author_flag, comment_flag, config_flag, login_name, open_history
+from drift_monitor.cli.printing import MINUTE, completed, emit_json, emit_shown, plain, shortened, table, tell
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import Config
+from drift_monitor.config.schema import Config
 from drift_monitor.core.rules import Severity
 from drift_monitor.errors import InputError
-from drift_monitor.monitoring.alerts.episodes import former_rule
-from drift_monitor.monitoring.alerts.reading import Standing, read_alerts, standing_alerts
-from drift_monitor.monitoring.alerts.silencing import acknowledge_alert, withdraw_acknowledgement
+from drift_monitor.queries.alerts import ActiveAlert, active_alerts, read_alerts
 from drift_monitor.store.alerts import AlertRow
 from drift_monitor.store.connection import Store
 from drift_monitor.web.pages.phrases import metric_text, threshold_text
@@ -84,9 +81,9 @@ def unack(ids: tuple[str, ...], config_file: Path) -> None:
         _finish(_each(config, store, ids, work, "no longer acknowledged"))
 
 
-def _standing(config: Config, store: Store, monitor: str | None) -> Sequence[Standing]:
+def _standing(config: Config, store: Store, monitor: str | None) -> Sequence[ActiveAlert]:
     with store.read() as conn:
-        return standing_alerts(conn, config, monitor=monitor)
+        return active_alerts(conn, config, monitor=monitor)
 
 
 def _each(
@@ -111,17 +108,17 @@ def _finish(problems: Iterable[InputError]) -> None:
         raise InputError("\n".join(told))
 
 
-def _id(one: Standing) -> str | None:
+def _id(one: ActiveAlert) -> str | None:
     """That of its episode; an alert that is pending has none."""
     return one.of.episode_id if isinstance(one.of, AlertRow) else one.of.id
 
 
-def _named(one: Standing) -> str:
+def _named(one: ActiveAlert) -> str:
     of = one.of
     return f"{of.metric} of {of.key.feature} of {of.monitor}" if of.key.feature else f"{of.metric} of {of.monitor}"
 
 
-def _table(found: Sequence[Standing]) -> RenderableType:
+def _table(found: Sequence[ActiveAlert]) -> RenderableType:
     ids = shortened([id for one in found if (id := _id(one)) is not None])
     shown = table(_COLUMNS, numbers=("value", "threshold"))
     for index, column in enumerate(shown.columns):
@@ -132,7 +129,7 @@ def _table(found: Sequence[Standing]) -> RenderableType:
     return shown
 
 
-def _described(one: Standing) -> Iterator[Text]:
+def _described(one: ActiveAlert) -> Iterator[Text]:
     """What it is, on short lines, and what people said of it."""
     of = one.of
     yield plain(f"{of.key.feature} of {of.monitor}" if of.key.feature else of.monitor, style="bold")
@@ -145,7 +142,7 @@ def _described(one: Standing) -> Iterator[Text]:
         yield plain(f"{one.handling.acknowledged.author} looks after it: {one.handling.acknowledged.comment}")
 
 
-def _numbers(one: Standing) -> tuple[str, str]:
+def _numbers(one: ActiveAlert) -> tuple[str, str]:
     """Value and threshold; an alert about the monitor itself has neither."""
     if not isinstance(one.of, AlertRow):
         return "–", "–"
@@ -153,7 +150,7 @@ def _numbers(one: Standing) -> tuple[str, str]:
     return metric_text(rule.metric, one.of.alert.value), threshold_text(rule)
 
 
-def _since(one: Standing) -> datetime:
+def _since(one: ActiveAlert) -> datetime:
     if isinstance(one.of, AlertRow):
         return one.of.alert.since or one.of.last_window
     return one.of.opened_window

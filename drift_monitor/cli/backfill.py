@@ -7,24 +7,24 @@ from pathlib import Path
 
 import click
 
+from drift_monitor.alerting.services import Services
 from drift_monitor.app import open_services
 from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
 from drift_monitor.cli.printing import tell
 from drift_monitor.cli.progress import Show, showing_progress
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import MonitorConfig
-from drift_monitor.config.public import instant
+from drift_monitor.config.schema import MonitorConfig
+from drift_monitor.core.times import instant
 from drift_monitor.errors import InputError, SourceError
-from drift_monitor.monitoring.attempt import Result
-from drift_monitor.monitoring.backfill import Progress as Step
-from drift_monitor.monitoring.backfill import backfill as fill
-from drift_monitor.monitoring.services import Services
+from drift_monitor.evaluation.attempt import Result
+from drift_monitor.evaluation.backfill import Progress as Step
+from drift_monitor.evaluation.backfill import backfill as fill
 
 DONE, INCOMPLETE, INTERRUPTED = 0, 3, 130
 
 
 @dataclass
-class Tally:
+class BackfillCounts:
     """How the windows of one monitor ended."""
 
     monitor: str
@@ -78,9 +78,9 @@ def backfill(
 
 def _fill(
     services: Services, monitor: MonitorConfig, start: datetime, end: datetime, notify: bool, show: Show
-) -> Tally:
+) -> BackfillCounts:
     """One monitor, up to the first window that fails: later ones have to wait for it. Others are not affected."""
-    tally = Tally(monitor.name)
+    tally = BackfillCounts(monitor.name)
     try:
         for step in fill(services, monitor, start, end, notify=notify):
             tally.add(step)

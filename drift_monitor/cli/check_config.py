@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 from drift_monitor.app import open_sources
+from drift_monitor.cli.flags import open_store
 from drift_monitor.cli.printing import emit, escape_lines
-from drift_monitor.cli.reading import open_store
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.document import parse_document, read_text
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import Config
 from drift_monitor.config.report import Report
+from drift_monitor.config.schema import Config
 from drift_monitor.errors import ConfigError, Problem, SourceError, StoreError, StoreOutdated
-from drift_monitor.monitoring.connecting import Finding, check_sources
+from drift_monitor.setup.check import ConnectProblem, check_sources
 from drift_monitor.store import migrate
 
 
@@ -68,18 +68,18 @@ def _connect(config: Config, file: Path, checked: Checked) -> None:
     checked.problems.sort(key=lambda one: (one.line, one.column))
 
 
-def _ask_sources(config: Config) -> Iterator[Finding]:
+def _ask_sources(config: Config) -> Iterator[ConnectProblem]:
     clock = SystemClock()
     with ExitStack() as stack:
         try:
             sources = open_sources(config, clock, stack)
         except SourceError as error:
-            yield Finding(path=("sources",), message=str(error))
+            yield ConnectProblem(path=("sources",), message=str(error))
             return
         yield from check_sources(config, sources, clock.now())
 
 
-def _ask_store(config: Config, checked: Checked) -> Iterator[Finding]:
+def _ask_store(config: Config, checked: Checked) -> Iterator[ConnectProblem]:
     try:
         with open_store(config) as store:
             if store.path is not None and not store.path.exists():
@@ -92,13 +92,13 @@ def _ask_store(config: Config, checked: Checked) -> Iterator[Finding]:
     except StoreOutdated as error:
         checked.remarks.append(str(error))
     except StoreError as error:
-        yield Finding(path=("store",), message=str(error))
+        yield ConnectProblem(path=("store",), message=str(error))
 
 
-def _check_folder(folder: Path) -> Iterator[Finding]:
+def _check_folder(folder: Path) -> Iterator[ConnectProblem]:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         message = f"the store can't be created: {folder} is no directory that may be written"
-        yield Finding(path=("store",), message=message)
+        yield ConnectProblem(path=("store",), message=message)
 
 
 def _lines(file: Path, checked: Checked) -> Iterator[str]:

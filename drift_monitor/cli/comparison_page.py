@@ -11,9 +11,9 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from drift_monitor.cli.units import BITS_PER_NAT
+from drift_monitor.cli.printing import BITS_PER_NAT
+from drift_monitor.comparison.report import ComparisonReport, FeatureComparison
 from drift_monitor.core.comparison import Direction
-from drift_monitor.monitoring.comparing.report import ComparisonReport, FeatureComparison
 from drift_monitor.web.charts.bins import BinBar, bins_chart
 from drift_monitor.web.pages import phrases
 
@@ -22,7 +22,7 @@ _SHOWN = ("psi", "kl_live_reference", "kl_reference_live")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Value:
+class PrintedEstimate:
     """A divergence and its interval as they are printed."""
 
     text: str
@@ -35,7 +35,7 @@ class Shown:
 
     name: str
     numbers: dict[str, Any]
-    intervals: list[Value]
+    intervals: list[PrintedEstimate]
     direction: str
     chart: Markup
 
@@ -70,10 +70,10 @@ def _feature(one: FeatureComparison, document: dict[str, Any], units: str) -> Sh
     )
 
 
-def _value(document: dict[str, Any], name: str) -> Value:
+def _value(document: dict[str, Any], name: str) -> PrintedEstimate:
     low, high = document[f"{name}_low"], document[f"{name}_high"]
     interval = "" if low is None else f"{phrases.number_text(low)} … {phrases.number_text(high)}"
-    return Value(text=phrases.number_text(document[name]), interval=interval)
+    return PrintedEstimate(text=phrases.number_text(document[name]), interval=interval)
 
 
 def _bars(one: FeatureComparison, document: dict[str, Any]) -> list[BinBar]:

@@ -11,6 +11,8 @@ from pathlib import Path
 import click
 from rich.console import RenderableType
 
+from drift_monitor.alerting.deliver import deliver_next
+from drift_monitor.alerting.services import Services
 from drift_monitor.app import Service, check_listen_address, open_services
 from drift_monitor.cli.flags import DEMO_LOG_FILE, demo_log_flags
 from drift_monitor.cli.printing import emit_shown, tell
@@ -30,9 +32,7 @@ from drift_monitor.config.loading import load
 from drift_monitor.demo.catalogue import CATALOGUE, DemoData
 from drift_monitor.demo.database import History
 from drift_monitor.errors import StoreError
-from drift_monitor.monitoring.backfill import backfill
-from drift_monitor.monitoring.deliver import deliver_next
-from drift_monitor.monitoring.services import Services
+from drift_monitor.evaluation.backfill import backfill
 
 SEED = 2013
 

@@ -8,16 +8,15 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
+from drift_monitor.alerting.services import Services
 from drift_monitor.app import open_services
 from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
 from drift_monitor.cli.printing import count, emit_json, emit_shown, number, plain, table, tell
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import Config, MonitorConfig
-from drift_monitor.core.alerting import Severity
-from drift_monitor.core.status import MeasurementStatus
-from drift_monitor.monitoring.documents import Alarm, Evaluation, evaluation_document
-from drift_monitor.monitoring.on_demand import Evaluated, deliver_once, evaluate_now, requested_window
-from drift_monitor.monitoring.services import Services
+from drift_monitor.config.schema import Config, MonitorConfig
+from drift_monitor.core.rules import MeasurementStatus, Severity
+from drift_monitor.evaluation.on_demand import Evaluated, deliver_once, evaluate_now, requested_window
+from drift_monitor.queries.evaluations import EvaluatedAlert, Evaluation, evaluation_document
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.runs import RunState
 
@@ -87,7 +86,7 @@ def _evaluate_all(services: Services, monitors: Sequence[MonitorConfig], at: dat
     return [evaluate_now(services, monitor, at) for monitor in monitors]
 
 
-def _fires(alarm: Alarm, fail_on: Severity) -> bool:
+def _fires(alarm: EvaluatedAlert, fail_on: Severity) -> bool:
     return alarm.is_firing and alarm.rule.severity.rank >= fail_on.rank
 
 
@@ -148,12 +147,12 @@ def _interval(one: Measurement) -> str:
     return "–" if one.psi_low is None else f"{number(one.psi_low)} to {number(one.psi_high)}"
 
 
-def _label(alarm: Alarm) -> Text:
+def _label(alarm: EvaluatedAlert) -> Text:
     state = "" if alarm.is_firing else " (pending)"
     return plain(f"{alarm.rule.id}{state}", style=_STYLES[alarm.rule.severity] if alarm.is_firing else "dim")
 
 
-def _alarm(alarm: Alarm) -> Text:
+def _alarm(alarm: EvaluatedAlert) -> Text:
     record, rule = alarm.record, alarm.rule
     value, since = record.alert.value, record.alert.since
     whose = f"{record.key.feature}: " if record.key.feature else ""

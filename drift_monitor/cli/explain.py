@@ -8,16 +8,20 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, time_flag, units_flag
-from drift_monitor.cli.printing import count, emit_shown, number, plain, table
-from drift_monitor.cli.reading import open_history
-from drift_monitor.cli.units import in_bits
+from drift_monitor.alerting.annotations import DIRECTION_SENTENCES
+from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_history, time_flag, units_flag
+from drift_monitor.cli.printing import count, emit_shown, in_bits, number, plain, table
 from drift_monitor.config.loading import load
-from drift_monitor.core.alerting import Metric
 from drift_monitor.core.comparison import Direction
-from drift_monitor.monitoring.alerts.announcement import DIRECTION_SENTENCES
-from drift_monitor.monitoring.documents import Alarm, Document, Evaluation, bin_documents
-from drift_monitor.monitoring.records import feature_of, last_evaluation
+from drift_monitor.core.rules import Metric
+from drift_monitor.queries.evaluations import (
+    EvaluatedAlert,
+    Evaluation,
+    JsonObject,
+    bin_documents,
+    feature_of,
+    last_evaluation,
+)
 from drift_monitor.store.measurements import Measurement
 
 BAR = 24  # characters of the longest bar
@@ -51,7 +55,7 @@ def explain(config_file: Path, monitor: str, feature: str | None, at: datetime |
 
 
 def _chart(
-    evaluation: Evaluation, measurement: Measurement, alarms: list[Alarm], units: str
+    evaluation: Evaluation, measurement: Measurement, alarms: list[EvaluatedAlert], units: str
 ) -> Iterator[RenderableType]:
     yield from _heading(measurement)
     if measurement.psi is not None:
@@ -88,7 +92,7 @@ def _values(one: Measurement, units: str) -> RenderableType:
     return shown
 
 
-def _bins(bins: list[Document], units: str) -> RenderableType:
+def _bins(bins: list[JsonObject], units: str) -> RenderableType:
     columns = ("bin", "reference", "", "live", "", f"KL live‖ref, {units}", f"KL ref‖live, {units}")
     shown = table(columns, numbers=("reference", "live", columns[5], columns[6]))
     reference = _shares([one["reference_count"] or 0 for one in bins])
@@ -125,7 +129,7 @@ def _signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.4f}"
 
 
-def _alarm(alarm: Alarm) -> str:
+def _alarm(alarm: EvaluatedAlert) -> str:
     record, rule = alarm.record, alarm.rule
     observed = record.observation.value
     saw = f"saw {observed:.4g}" if observed is not None else f"saw nothing ({record.observation.cause})"

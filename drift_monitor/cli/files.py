@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from drift_monitor.cli.printing import emit, escape_lines
-from drift_monitor.config.shipped import shipped_files
 from drift_monitor.errors import InputError
+from drift_monitor.shipped import shipped_files
 
 
 @click.command()

@@ -1,7 +1,14 @@
-"""Flags that commands share: the configuration, monitors, times, durations, units, the log."""
+"""Flags that commands share: the configuration, monitors, times, durations, units, the log.
+
+Who says something, and why: the flags of commands that others will read about.
+
+Stores opened beside a daemon, by commands that read or write a row: nothing is created, migrated or held.
+"""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import getpass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,8 +18,11 @@ import click
 
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.durations import parse_duration
+from drift_monitor.config.schema import Config
 from drift_monitor.config.timing import parse_instant
 from drift_monitor.errors import InputError
+from drift_monitor.store import migrate
+from drift_monitor.store.connection import Store
 from drift_monitor.telemetry.logs import LEVELS, LogFormat, configure
 
 TIMES = "Times are written 2026-11-20T12:00:00Z, 2026-11-20, now, or back from now -7d, -1h30m; UTC unless said."
@@ -136,3 +146,35 @@ def _with_log(
             ),
         ),
     )
+
+
+author_flag = click.option("--author", metavar="NAME", help="Who says so; by default the name you are logged in with.")
+comment_flag = click.option("--comment", required=True, metavar="TEXT", help="Why; others will read it.")
+
+
+def login_name(given: str | None) -> str:
+    """The given name, else that of the login; raises InputError where there is none, as in many containers."""
+    if given is not None:
+        return given
+    try:
+        return getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        raise InputError("this login has no name; say who you are with --author NAME") from None
+
+
+@contextmanager
+def open_store(config: Config) -> Iterator[Store]:
+    """The store of a configuration, whatever its schema."""
+    store = Store(config.store.url.get_secret_value(), SystemClock())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_history(config: Config) -> Iterator[Store]:
+    """A store whose schema fits; raises StoreOutdated."""
+    with open_store(config) as store:
+        migrate.check(store)
+        yield store

@@ -10,15 +10,13 @@ from pathlib import Path
 import click
 from rich.console import RenderableType
 
-from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, time_flag, units_flag
+from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_history, time_flag, units_flag
 from drift_monitor.cli.parquet import parquet_bytes
-from drift_monitor.cli.printing import count, emit, emit_bytes, emit_json, emit_shown, number, plain, table
-from drift_monitor.cli.reading import open_history
-from drift_monitor.cli.units import in_bits
+from drift_monitor.cli.printing import count, emit, emit_bytes, emit_json, emit_shown, in_bits, number, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.errors import InputError
-from drift_monitor.monitoring.documents import MEASUREMENT_COLUMNS, Document, measurement_document
-from drift_monitor.monitoring.records import history as read_history
+from drift_monitor.queries.evaluations import MEASUREMENT_COLUMNS, JsonObject, measurement_document
+from drift_monitor.queries.evaluations import history as read_history
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
 
 _COLUMNS = (
@@ -79,7 +77,7 @@ def _write(found: Sequence[Measurement], shape: str, units: str, output: Path | 
     documents = (measurement_document(one) for one in found)
     match shape:
         case "json":
-            document: Document = {"measurements": list(documents)} | ({"units": units} if units != "nats" else {})
+            document: JsonObject = {"measurements": list(documents)} | ({"units": units} if units != "nats" else {})
             emit_json(document, output)
         case "csv":
             emit(_csv(documents), output)
@@ -89,7 +87,7 @@ def _write(found: Sequence[Measurement], shape: str, units: str, output: Path | 
             emit_shown(_table(found), output=output)
 
 
-def _csv(documents: Iterator[Document]) -> str:
+def _csv(documents: Iterator[JsonObject]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, MEASUREMENT_COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from drift_monitor.cli.flags import config_flag
+from drift_monitor.cli.flags import config_flag, open_store
 from drift_monitor.cli.printing import emit, escape_lines
-from drift_monitor.cli.reading import open_store
 from drift_monitor.config.loading import load
 from drift_monitor.store import migrate as migrations
 

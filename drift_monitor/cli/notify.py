@@ -12,8 +12,8 @@ from drift_monitor.config.loading import load
 from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receivers import ReceiverConfig
 from drift_monitor.errors import DeliveryError
-from drift_monitor.notify.making import make_sender
-from drift_monitor.notify.trial import samples
+from drift_monitor.notify.factory import make_sender
+from drift_monitor.notify.test_message import samples
 from drift_monitor.telemetry.logs import learn_secrets
 
 ARRIVED, FAILED = 0, 1

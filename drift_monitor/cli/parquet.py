@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from drift_monitor.errors import InputError
-from drift_monitor.monitoring.documents import MEASUREMENT_COLUMNS
+from drift_monitor.queries.evaluations import MEASUREMENT_COLUMNS
 from drift_monitor.store.measurements import Measurement
 
 _TEXTS = frozenset({"monitor", "feature", "segment", "status", "direction", "bin_spec", "error"})

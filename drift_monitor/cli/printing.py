@@ -2,22 +2,31 @@
 
 Names and labels come from users' tables, so whoever may write there chooses them: they are printed as plain text, with
 control characters escaped, and never read as markup.
+
+Nats to bits, for whoever reads results in bits: KL and JS divergences and the noise floor, nothing else.
+
+Ids as people use them: short in tables, and the first characters are enough to say which one is meant.
 """
 
 import io
 import json
+import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from drift_monitor.core.rules import Metric
+from drift_monitor.errors import InputError
+from drift_monitor.store.measurements import Measurement
 from drift_monitor.telemetry.text import escape_unprintable
 
 MINUTE = "%Y-%m-%d %H:%M"  # of a moment in UTC
@@ -98,3 +107,41 @@ def number(value: float | None) -> str:
 def count(value: int | None) -> str:
     """A number of rows."""
     return "–" if value is None else f"{value:,}"
+
+
+BITS_PER_NAT = 1 / math.log(2)
+_ENDS = ("", "_low", "_high", "_corrected")
+_IN_NATS = tuple(f"{metric.value}{end}" for metric in Metric if metric.unit == "nats" for end in _ENDS)
+
+
+def in_bits(measurement: Measurement) -> Measurement:
+    """The measurement with everything that is in nats in bits. PSI and Hellinger have no unit."""
+    changed: dict[str, Any] = {name: _bits(getattr(measurement, name)) for name in (*_IN_NATS, "noise_floor")}
+    for name in ("contribution_live_reference", "contribution_reference_live"):
+        values = getattr(measurement, name)
+        changed[name] = None if values is None else tuple(value * BITS_PER_NAT for value in values)
+    return replace(measurement, **changed)
+
+
+def _bits(nats: float | None) -> float | None:
+    return None if nats is None else nats * BITS_PER_NAT
+
+
+SHORTEST: Final = 8  # characters of an id in a table
+
+
+def shortened(ids: Collection[str]) -> Mapping[str, str]:
+    """Each id to its first characters, as many as tell all of them apart."""
+    longest = max(map(len, ids), default=SHORTEST)
+    length = next((n for n in range(SHORTEST, longest) if len({id[:n] for id in ids}) == len(set(ids))), longest)
+    return {id: id[:length] for id in ids}
+
+
+def completed(text: str, ids: Collection[str]) -> str | None:
+    """The id that is or begins with a text, None where there is none; raises InputError where there are several."""
+    if text in ids:
+        return text
+    found = sorted({id for id in ids if text and id.startswith(text)})
+    if len(found) > 1:
+        raise InputError(f"the id {text!r} is that of several: {', '.join(found)}")
+    return found[0] if found else None

@@ -1,17 +1,26 @@
-"""How far a long command has come: bars on a terminal, a line now and then elsewhere."""
+"""How far a long command has come: bars on a terminal, a line now and then elsewhere.
 
+Ctrl-C that is not lost.
+
+Python raises KeyboardInterrupt wherever it happens to be. Inside a finaliser or a weak reference's callback, and
+there are many of them in a loop of short transactions, it is printed and forgotten. So it is also noted, and raised
+again at the next place that asks.
+"""
+
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from drift_monitor.cli.interrupts import interruptible
 from drift_monitor.cli.printing import plain, tell
-from drift_monitor.config.public import instant
-from drift_monitor.monitoring.backfill import Progress as Step
+from drift_monitor.core.times import instant
+from drift_monitor.evaluation.backfill import Progress as Step
 
 _LINES = 20  # of progress a monitor, where nobody watches a bar
 
@@ -67,3 +76,26 @@ def _tell_step(monitor: str, step: Step) -> None:
     every = max(1, step.total // _LINES)
     if step.done % every == 0 or step.done == step.total:
         tell(f"{monitor}: {step.done:,} of {step.total:,} windows, up to {instant(step.window_end)}")
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], None]]:
+    """Until the block ends, Ctrl-C raises KeyboardInterrupt at once, and the function yielded raises it again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None  # signals come to the main thread only
+        return
+    asked = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)

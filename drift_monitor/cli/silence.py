@@ -8,20 +8,25 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from drift_monitor.cli.authors import author_flag, comment_flag, login_name
-from drift_monitor.cli.flags import TIMES, config_flag, duration_flag, time_flag
-from drift_monitor.cli.ids import completed, shortened
-from drift_monitor.cli.printing import MINUTE, emit, emit_json, emit_shown, plain, table, tell
-from drift_monitor.cli.reading import open_history
+from drift_monitor.alerting.silences import add_silence, expire_silence, label_names, list_silences, reaches
+from drift_monitor.cli.flags import (
+    TIMES,
+    author_flag,
+    comment_flag,
+    config_flag,
+    duration_flag,
+    login_name,
+    open_history,
+    time_flag,
+)
+from drift_monitor.cli.printing import MINUTE, completed, emit, emit_json, emit_shown, plain, shortened, table, tell
 from drift_monitor.config.loading import load
-from drift_monitor.config.model import Config
 from drift_monitor.config.report import close_match
+from drift_monitor.config.schema import Config
 from drift_monitor.core.matching import Matcher, parse_matcher
 from drift_monitor.errors import InputError
-from drift_monitor.monitoring.alerts.documents import silence_document
-from drift_monitor.monitoring.alerts.reach import label_names, reaches
-from drift_monitor.monitoring.alerts.reading import read_silence, standing_alerts
-from drift_monitor.monitoring.alerts.silencing import add_silence, expire_silence, list_silences
+from drift_monitor.queries.alert_documents import silence_document
+from drift_monitor.queries.alerts import active_alerts, read_silence
 from drift_monitor.store.connection import Store
 from drift_monitor.store.silences import Silence, SilenceState
 
@@ -148,7 +153,7 @@ def _meant(store: Store, text: str) -> str:
 def _covered(config: Config, store: Store, added: Silence) -> int:
     """How many of the alerts that fire now have the labels."""
     with store.read() as conn:
-        standing = standing_alerts(conn, config)
+        standing = active_alerts(conn, config)
     return sum(one.document["state"] == "firing" and added.covers(one.handling.labels) for one in standing)
 
 

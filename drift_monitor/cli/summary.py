@@ -14,11 +14,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from drift_monitor.alerting.services import Services
 from drift_monitor.cli.printing import plain
 from drift_monitor.demo.catalogue import DemoData
 from drift_monitor.demo.database import History
 from drift_monitor.demo.incidents import Incident
-from drift_monitor.monitoring.services import Services
 from drift_monitor.store import alerts
 from drift_monitor.store.alerts import AlertRow, Episode
 
@@ -28,7 +28,7 @@ _MOMENT = f"{_DAY} %H:%M"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class IncidentResult:
     """What became of one labelled incident: the first episode of its feature within a day of its start."""
 
     incident: Incident
@@ -41,12 +41,12 @@ class Summary:
 
     monitor: str
     title: str
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[IncidentResult]
     episodes: Sequence[Episode]
     firing: Sequence[AlertRow]
 
 
-def verdicts(services: Services, data: DemoData, history: History) -> Sequence[Verdict]:
+def verdicts(services: Services, data: DemoData, history: History) -> Sequence[IncidentResult]:
     """For each incident that began a day ago or earlier, the first episode that it opened."""
     return summarise(services, data, history).verdicts
 
@@ -57,7 +57,7 @@ def summarise(services: Services, data: DemoData, history: History) -> Summary:
         episodes = sorted(alerts.episodes(conn, monitor=data.monitor), key=lambda one: one.opened_window)
         firing = alerts.firing(conn, data.monitor)
     found = [
-        Verdict(incident=incident, episode=next((one for one in episodes if _belongs(one, incident)), None))
+        IncidentResult(incident=incident, episode=next((one for one in episodes if _belongs(one, incident)), None))
         for incident in data.incidents(history)
         if incident.start + NOTICED_WITHIN <= services.clock.now()
     ]
@@ -127,7 +127,7 @@ def program_name() -> str:
     return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else str(place)
 
 
-def _first_alert(one: Verdict) -> Text:
+def _first_alert(one: IncidentResult) -> Text:
     if one.episode is None:
         return Text("not found", style="bold red")
     hours = (one.episode.opened_window - one.incident.start) / timedelta(hours=1)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
-from drift_monitor.config import model
+from drift_monitor.config import schema
 from drift_monitor.config.document import Path_
 from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receiver_sections import ReceiverSection, kind_of
@@ -38,9 +38,9 @@ class Assembly:
     root: RootSection
     secrets: Mapping[Path_, SecretStr]
 
-    def config(self, path: Path | None, notes: tuple[Problem, ...]) -> model.Config:
+    def config(self, path: Path | None, notes: tuple[Problem, ...]) -> schema.Config:
         root = self.root
-        return model.Config(
+        return schema.Config(
             store=self._store(root.store),
             sources=tuple(self._source(one, index) for index, one in enumerate(root.sources)),
             monitors=tuple(self._monitor(one) for one in root.monitors),
@@ -54,14 +54,14 @@ class Assembly:
     def _secret(self, plain: SecretStr | None, path: Path_) -> SecretStr:
         return plain if plain is not None else self.secrets[path]
 
-    def _store(self, section: StoreSection) -> model.StoreConfig:
-        return model.StoreConfig(
+    def _store(self, section: StoreSection) -> schema.StoreConfig:
+        return schema.StoreConfig(
             url=self._secret(section.url, ("store", "url")),
-            retention=model.Retention(panes=section.retention.panes, measurements=section.retention.measurements),
+            retention=schema.Retention(panes=section.retention.panes, measurements=section.retention.measurements),
         )
 
-    def _source(self, section: SourceSection, index: int) -> model.SourceConfig:
-        return model.SourceConfig(
+    def _source(self, section: SourceSection, index: int) -> schema.SourceConfig:
+        return schema.SourceConfig(
             name=section.name,
             url=self._secret(section.url, ("sources", index, "url")),
             max_connections=section.max_connections,
@@ -87,10 +87,10 @@ class Assembly:
             del keys[f"{key}_file"]
         return keys
 
-    def _monitor(self, section: MonitorSection) -> model.MonitorConfig:
+    def _monitor(self, section: MonitorSection) -> schema.MonitorConfig:
         rules = section.rules if section.rules is not None else self.root.rules
         everyone = tuple(receiver.name for receiver in self.root.receivers)
-        return model.MonitorConfig(
+        return schema.MonitorConfig(
             name=section.name,
             source=section.source,
             table=section.table,
@@ -110,7 +110,7 @@ class Assembly:
             exclude=section.exclude,
             min_rows=section.min_rows,
             smoothing=Smoothing(section.smoothing.method, section.smoothing.pseudocount),
-            rules=model.DEFAULT_RULES if rules is None else tuple(_rule(rule) for rule in rules),
+            rules=schema.DEFAULT_RULES if rules is None else tuple(_rule(rule) for rule in rules),
             receivers=everyone if section.receivers is None else section.receivers,
             labels=section.labels,
             annotations=section.annotations,
@@ -118,30 +118,30 @@ class Assembly:
         )
 
 
-def _reference(monitor: MonitorSection) -> model.Reference:
+def _reference(monitor: MonitorSection) -> schema.Reference:
     match monitor.reference:
         case ReferenceSection(from_=str(start), to=str(end)):
-            return model.FixedRange(
+            return schema.FixedRange(
                 from_=parse_instant(start, monitor.time_zone), to=parse_instant(end, monitor.time_zone)
             )
         case ReferenceSection(trailing=length) as section if length is not None:
-            return model.Trailing(trailing=length, gap=section.gap or timedelta(0))
+            return schema.Trailing(trailing=length, gap=section.gap or timedelta(0))
         case ReferenceSection(same_period=period) if period is not None:
-            return model.SamePeriod(every=period.every, count=period.count)
+            return schema.SamePeriod(every=period.every, count=period.count)
         case section:
-            return model.FixedTable(
+            return schema.FixedTable(
                 table=section.table, query=section.query, where=section.where, source=section.source or monitor.source
             )
 
 
-def _features(monitor: MonitorSection) -> Literal["all"] | tuple[model.FeatureConfig, ...]:
+def _features(monitor: MonitorSection) -> Literal["all"] | tuple[schema.FeatureConfig, ...]:
     if isinstance(monitor.features, str):
         return "all"
     return tuple(_feature(feature) for feature in monitor.features)
 
 
-def _feature(section: FeatureSection) -> model.FeatureConfig:
-    return model.FeatureConfig(
+def _feature(section: FeatureSection) -> schema.FeatureConfig:
+    return schema.FeatureConfig(
         name=section.name,
         expression=section.expression,
         kind=section.kind,

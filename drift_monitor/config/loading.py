@@ -2,6 +2,11 @@
 
 Mistakes in YAML itself stop the reading where they stand. Everything else is collected: each section is read through
 its model, secrets are read from their files, names and times are checked against each other as far as they are sound.
+
+Secrets that stand in files of their own: the `_file` twin of a key.
+
+The file is read when the configuration is loaded, and again by a reload. Its path is relative to the configuration.
+One trailing newline is dropped; the rest is the secret.
 """
 
 import os
@@ -16,11 +21,10 @@ from drift_monitor.config import checks, timing
 from drift_monitor.config.assembly import Assembly
 from drift_monitor.config.document import Path_, parse_document, read_text
 from drift_monitor.config.fields import check_database_url
-from drift_monitor.config.model import Config
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receiver_sections import EmailSection, ReceiverSection, kind_of
 from drift_monitor.config.report import Draft, Report
-from drift_monitor.config.secrets import read_secret
+from drift_monitor.config.schema import Config
 from drift_monitor.config.section import SecretCheck, Section
 from drift_monitor.config.sections import (
     FeatureSection,
@@ -173,3 +177,32 @@ def _holds_password(written: str) -> bool:
     user, at, _ = authority.rpartition("@")
     _, colon, password = user.partition(":")
     return bool(at and colon and password and not password.startswith("${"))
+
+
+_LARGEST_SECRET = 65_536  # bytes; a longer file is not a secret but a mistake
+
+
+def read_secret(report: Report, path: Path_, name: str | None, directory: Path) -> SecretStr | None:
+    """The content of a secret file; None where there is none, with a problem if one was named."""
+    if name is None:
+        return None
+    try:
+        with (directory / name).open("rb") as stream:
+            content = stream.read(_LARGEST_SECRET + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a file name"
+        report.add(path, f"the file {name!r} can't be read: {reason}", f"looked for {directory / name}")
+        return None
+    if len(content) > _LARGEST_SECRET:
+        report.add(path, f"the file {name!r} is larger than 64 KB")
+        return None
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        report.add(path, f"the file {name!r} is not UTF-8 text")
+        return None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        report.add(path, f"the file {name!r} is empty")
+        return None
+    return SecretStr(text)

@@ -7,7 +7,7 @@ documents and equal hashes. A secret is "<secret>".
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from drift_monitor.config.durations import format_duration
@@ -30,10 +30,6 @@ def given(**keys: Any) -> dict[str, Any]:
 
 def duration(value: timedelta) -> str:
     return format_duration(value)
-
-
-def instant(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def bins(binning: Binning) -> dict[str, Any]:

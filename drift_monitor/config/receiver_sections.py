@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from drift_monitor.config.apprise_urls import check_apprise_url, check_apprise_urls
 from drift_monitor.config.fields import (
     MailAddress,
     Name,
@@ -16,6 +15,8 @@ from drift_monitor.config.fields import (
     Smarthost,
     Text,
     WebUrl,
+    check_apprise_url,
+    check_apprise_urls,
     check_web_url,
     check_web_urls,
     mistake,

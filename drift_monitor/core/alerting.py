@@ -42,42 +42,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from drift_monitor.core.rules import (
-    Comparand,
-    Estimate,
-    Measured,
-    Metric,
-    MetricInfo,
-    Observation,
-    Rule,
-    Scope,
-    Severity,
-    Verdict,
-    judge,
-)
+from drift_monitor.core.rules import Comparand, Observation, Rule, Verdict
 from drift_monitor.errors import InputError
-
-__all__ = [
-    "INACTIVE",
-    "AlertPhase",
-    "AlertState",
-    "Change",
-    "Comparand",
-    "Estimate",
-    "Measured",
-    "Metric",
-    "MetricInfo",
-    "Observation",
-    "Rule",
-    "Scope",
-    "Severity",
-    "Step",
-    "Transition",
-    "Verdict",
-    "advance",
-    "judge",
-    "replay",
-]
 
 
 class AlertPhase(StrEnum):
@@ -172,7 +138,7 @@ class Transition:
     reason: str
 
 
-class Step(NamedTuple):
+class ReplayStep(NamedTuple):
     """One window of a replay."""
 
     at: datetime
@@ -190,7 +156,7 @@ def advance(state: AlertState, observation: Observation, rule: Rule, at: datetim
     return _quieted(state, value, rule)
 
 
-def replay(before: AlertState, steps: Iterable[Step], rule: Rule) -> list[Transition]:
+def replay(before: AlertState, steps: Iterable[ReplayStep], rule: Rule) -> list[Transition]:
     """One transition a step, from the state stored before the first of them. Windows must come in order."""
     transitions: list[Transition] = []
     state, last = before, None

@@ -6,6 +6,11 @@ Panes shorter than a day count from 1970-01-01 00:00 UTC. Panes of whole days ru
 grid's zone, counted from Monday 1970-01-05, so that a week is Monday to Monday and a day of 23 or 25 hours is one pane.
 Where clocks have no midnight because they jump over it, the day starts with its first instant; where they show midnight
 twice, with the first of the two. A date that a zone left out (Samoa, 2011-12-30) is no pane.
+
+Between what a zone's clock on the wall shows and the instants at which it shows it.
+
+A wall time is a naive datetime. Most are shown once; none while clocks jump over them; two times where clocks go
+back.
 """
 
 from dataclasses import dataclass
@@ -13,7 +18,6 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from drift_monitor.core.walltime import first_reached, wall_at
 from drift_monitor.errors import InputError
 
 _DAY = timedelta(days=1)
@@ -121,3 +125,33 @@ class PaneGrid:
 def _start_of_day(zone: ZoneInfo, ordinal: int) -> datetime:
     """The first instant of a date, in UTC."""
     return first_reached(datetime.fromordinal(ordinal), zone)
+
+
+_SECOND = timedelta(seconds=1)  # no zone changes its clocks between two full seconds
+
+
+def wall_at(instant: datetime, zone: ZoneInfo) -> datetime:
+    """What the wall shows at an instant."""
+    return instant.astimezone(zone).replace(tzinfo=None)
+
+
+def showings(wall: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
+    """The instants, in UTC and in order, at which the wall shows this time: none, one or two."""
+    candidates = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return tuple(sorted({instant for instant in candidates if wall_at(instant, zone) == wall}))
+
+
+def first_reached(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant, in UTC, at which the wall shows this time or, where clocks jump over it, a later one."""
+    after = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    if wall_at(after, zone) == wall:
+        return after
+    # The jump lies between what the offsets after it (fold 1) and before it (fold 0) make of the time left out.
+    before = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    while after - before > _SECOND:
+        middle = before + (after - before) // (2 * _SECOND) * _SECOND
+        if wall_at(middle, zone) >= wall:
+            after = middle
+        else:
+            before = middle
+    return after

@@ -5,6 +5,8 @@ by its lower 95 % bound unless the rule says otherwise, so that sampling noise a
 careful side is the other one: `lower_bound` compares the *upper* bound there. An infinite divergence (possible only
 without smoothing) has no interval; it stands above every threshold and below none. Ratios, rows and freshness are
 plain numbers without `on`.
+
+What became of a measurement, and how a monitor is doing. Neither is an alert state; neither ever reads as calm.
 """
 
 import math
@@ -13,8 +15,24 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from drift_monitor.core.status import MeasurementStatus
 from drift_monitor.errors import InputError
+
+
+class MeasurementStatus(StrEnum):
+    """Whether one feature could be measured in one evaluation."""
+
+    OK = "ok"  # both sides have rows enough: every value is there
+    INSUFFICIENT_DATA = "insufficient_data"  # counted, but too few rows or too little of the reference to compare
+    NO_DATA = "no_data"  # no live rows or no reference rows: nothing to say
+    FAILED = "failed"  # the feature could not be read
+
+
+class Health(StrEnum):
+    """How the last evaluation of a monitor went."""
+
+    UNKNOWN = "unknown"  # never evaluated
+    OK = "ok"  # read, computed and stored
+    ERROR = "error"  # the source or the store failed; alert states stay as they were
 
 
 class Scope(StrEnum):

@@ -33,8 +33,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from drift_monitor.core.panes import PaneGrid
-from drift_monitor.core.walltime import first_reached, showings, wall_at
+from drift_monitor.core.panes import PaneGrid, first_reached, showings, wall_at
 from drift_monitor.errors import InputError
 
 _SECOND = timedelta(seconds=1)

@@ -11,36 +11,26 @@ drain     not ready at once; no further claims; running evaluations get `grace`,
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from drift_monitor.daemon.courier import Courier
+from drift_monitor.alerting.alertmanager_sync import AlertmanagerSync
+from drift_monitor.alerting.repeat import repeat_due
+from drift_monitor.alerting.self_monitoring import check_monitors
+from drift_monitor.alerting.services import Services
+from drift_monitor.daemon.delivery import DeliveryWorkers
 from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.daemon.heartbeat import Heartbeat
-from drift_monitor.daemon.herald import Herald
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.daemon.ticker import Ticker
-from drift_monitor.daemon.vigil import Vigil
-from drift_monitor.daemon.watchdog import Watchdog
+from drift_monitor.daemon.watchdog import GapDetector, Watchdog
 from drift_monitor.errors import DriftMonitorError, StoreError
-from drift_monitor.monitoring.alerts.reminding import remind
-from drift_monitor.monitoring.alerts.wellbeing import check_monitors
-from drift_monitor.monitoring.services import Services
 from drift_monitor.store import leases, retention
 from drift_monitor.store.leases import Claim
-from drift_monitor.store.retention import Limits
+from drift_monitor.store.retention import RetentionLimits
 from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
 
 _logger = logging.getLogger(__name__)
 MISSED_ROUNDS = 5  # of checking the monitors: so late that nobody watched meanwhile
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReloadState:
-    """What came of the last attempt to load the configuration; `problem` is None where it worked."""
-
-    at: datetime
-    problem: str | None = None
 
 
 class Daemon:
@@ -60,13 +50,12 @@ class Daemon:
         self._draining = threading.Event()
         self._heartbeat = Heartbeat(services.store, self._settings)
         self._dispatcher = Dispatcher(lambda: self._services, self._heartbeat, self._settings)
-        self._courier = Courier(lambda: self._services, self._settings)
+        self._courier = DeliveryWorkers(lambda: self._services, self._settings)
         self._chore = self._guarded(chore) if chore else None
         self._ticker = Ticker(self._ticks(), services.clock)
-        self._herald = Herald(self._settings.resend)
-        self._vigil = Vigil(MISSED_ROUNDS * self._settings.resend)
+        self._herald = AlertmanagerSync(self._settings.resend)
+        self._vigil = GapDetector(MISSED_ROUNDS * self._settings.resend)
         self._watchdog = Watchdog(self._settings, services.clock, self._rearm)
-        self.reload_state = ReloadState(at=services.clock.now())
 
     @property
     def services(self) -> Services:
@@ -91,13 +80,11 @@ class Daemon:
                 new = self._rebuild(old)
             except DriftMonitorError as error:
                 old.telemetry.config_refused()
-                self.reload_state = ReloadState(at=now, problem=str(error))
                 log(_logger, ERROR, "reload_refused", f"The configuration was refused, the old one stays: {error}")
                 raise
             self._services = new
             self._dispatcher.forget_plans()
             new.telemetry.config_loaded(now)
-            self.reload_state = ReloadState(at=now)
             for source in old.sources.values():
                 source.close()
             log(_logger, INFO, "reloaded", "The configuration was loaded anew.", monitors=len(new.config.monitors))
@@ -159,7 +146,7 @@ class Daemon:
             "dispatch": (often, self._dispatch),
             "deliver": (often, self._guarded(self._courier.deliver)),
             "check": (self._settings.resend, self._guarded(self._check)),
-            "remind": (self._settings.resend, self._guarded(lambda: remind(self._services))),
+            "remind": (self._settings.resend, self._guarded(lambda: repeat_due(self._services))),
             "resend": (often, self._guarded(lambda: self._herald.tell(self._services))),
             "housekeeping": (seldom, self._guarded(self._keep_house)),
         }
@@ -197,6 +184,6 @@ class Daemon:
 
     def _keep_house(self) -> None:
         kept, now = self._services.config.store.retention, self._services.clock.now()
-        limits = Limits(panes_before=now - kept.panes, measurements_before=now - kept.measurements)
+        limits = RetentionLimits(panes_before=now - kept.panes, measurements_before=now - kept.measurements)
         retention.purge(self._services.store, limits, keep_going=lambda: not self._draining.is_set())
         self._services.store.checkpoint()

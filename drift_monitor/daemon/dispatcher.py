@@ -10,12 +10,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.heartbeat import Heartbeat
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import InputError, StoreError
-from drift_monitor.monitoring.attempt import attempt
-from drift_monitor.monitoring.planning import plan_windows
-from drift_monitor.monitoring.services import Services
+from drift_monitor.evaluation.attempt import attempt
+from drift_monitor.evaluation.planning import plan_windows
 from drift_monitor.store import leases, runs
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.runs import Trigger
@@ -46,11 +46,8 @@ class Dispatcher:
         self._plan(services)
         self._tell_lag(services)
         while not self._draining.is_set() and self._free.acquire(blocking=False):
-            claim = self._claim(services)
-            if claim is None:
-                self._free.release()
+            if not self._start_one(services):
                 return
-            self._pool.submit(self._work, claim)
 
     def forget_plans(self) -> None:
         """Look at every schedule again: the configuration or the clock has changed."""
@@ -92,6 +89,20 @@ class Dispatcher:
         if claim is not None:
             services.observe_step(Step.CLAIM_AFTER_COMMIT, f"{claim.key.monitor}/{claim.key.window_end.isoformat()}")
         return claim
+
+    def _start_one(self, services: Services) -> bool:
+        """Claim a run and hand it to a worker; False where none is due. The permit is the worker's only then."""
+        is_handed_over = False
+        try:
+            claim = self._claim(services)
+            if claim is not None:
+                self._pool.submit(self._work, claim)
+                is_handed_over = True
+        finally:
+            # Whatever went wrong: a permit that is kept after a failed claim is a worker fewer until the restart.
+            if not is_handed_over:
+                self._free.release()
+        return is_handed_over
 
     def _work(self, claim: Claim | None) -> None:
         try:

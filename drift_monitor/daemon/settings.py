@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from drift_monitor.monitoring import deliver
+from drift_monitor.alerting import deliver
 from drift_monitor.notify.alertmanager import RESEND
 
 

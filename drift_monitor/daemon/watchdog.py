@@ -2,13 +2,18 @@
 
 A thread of its own, on the monotonic clock, watches how long ago each tick last finished. It also sees when the wall
 clock was set, and has the ticker armed anew: a clock set back an hour would stop it for an hour, silently.
+
+Since when somebody watches without a gap: what happened before is nobody's fault.
+
+A daemon that was stopped or a machine that slept has seen nothing meanwhile. The wall clock tells: two rounds that
+are too far apart, or in the wrong order, begin a new vigil.
 """
 
 import logging
 import os
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from drift_monitor.clock import Clock
 from drift_monitor.daemon.settings import DaemonSettings
@@ -82,3 +87,20 @@ class Watchdog:
                 )
                 self._rearm()
             wall, monotonic = now, self._clock.monotonic()
+
+
+class GapDetector:
+    """Kept by calling `watched_since` every round; rounds further apart than `gap` break it."""
+
+    def __init__(self, gap: timedelta) -> None:
+        self._gap = gap
+        self._since: datetime | None = None
+        self._last: datetime | None = None
+
+    def watched_since(self, now: datetime) -> datetime:
+        """When this vigil began."""
+        goes_on = self._last is not None and timedelta(0) <= now - self._last <= self._gap
+        if self._since is None or not goes_on:
+            self._since = now
+        self._last = now
+        return self._since

@@ -63,7 +63,7 @@ class Incident:
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class DemoColumn:
     """Values of one column and where they are missing; both of shape (rows,)."""
 
     values: NDArray[Any]
@@ -82,14 +82,6 @@ class Candidate:
     centre: float = 0.0
 
 
-@dataclass(frozen=True)
-class Quiet:
-    """A stretch of time in which nothing is wrong and no window holds a row of an incident."""
-
-    start: datetime
-    end: datetime
-
-
 def plan_incidents(candidates: Sequence[Candidate], *, seed: int, until: datetime) -> tuple[Incident, ...]:
     """One incident of each kind among the candidates, in an order of the seed's, the last one going on at `until`."""
     rng = np.random.default_rng([seed, _PLAN_STREAM])
@@ -105,15 +97,7 @@ def plan_incidents(candidates: Sequence[Candidate], *, seed: int, until: datetim
     return (*incidents[:-1], replace(last, end=until + timedelta(hours=24)))
 
 
-def quiet_stretches(incidents: Sequence[Incident], *, until: datetime) -> tuple[Quiet, ...]:
-    """The stretches of at least a week, after the reference, that touch no incident and no window with its rows."""
-    bounds = [until - PLANNED, *(incident.end + LIVE_WINDOW for incident in incidents)]
-    ends = [*(incident.start for incident in incidents), until]
-    stretches = (Quiet(start, end) for start, end in zip(bounds, ends, strict=True))
-    return tuple(quiet for quiet in stretches if quiet.end - quiet.start >= timedelta(days=7))
-
-
-def apply_incident(incident: Incident, column: Column, rng: np.random.Generator) -> Column:
+def apply_incident(incident: Incident, column: DemoColumn, rng: np.random.Generator) -> DemoColumn:
     """The column as it arrives while the incident goes on."""
     hit = rng.random(len(column.values)) < incident.share
     match incident.kind:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift_monitor.demo.database import Row, Table, instant_text
-from drift_monitor.demo.incidents import Column, Incident, apply_incident
+from drift_monitor.demo.incidents import DemoColumn, Incident, apply_incident
 
 TABLE = Table(
     name="payments",
@@ -95,7 +95,7 @@ def draw_hour(seed: int, hour: datetime, incidents: Sequence[Incident]) -> list[
     return list(zip(paid_at, *(_to_sql(columns[feature], feature) for feature in FEATURES), strict=True))
 
 
-def _draw_columns(rng: np.random.Generator, rows: int, moment: Moment) -> dict[str, Column]:
+def _draw_columns(rng: np.random.Generator, rows: int, moment: Moment) -> dict[str, DemoColumn]:
     amount = np.round(rng.lognormal(3.3 + 0.03 * moment.daily + 0.08 * moment.weekend, 0.9, rows), 2)
     tipped = rng.random(rows) < 0.34 + 0.05 * moment.weekend
     mobile = 0.06 * moment.weekend
@@ -113,10 +113,10 @@ def _draw_columns(rng: np.random.Generator, rows: int, moment: Moment) -> dict[s
         "device": (rng.choice(DEVICES, rows, p=(0.36 + mobile, 0.31, 0.25 - mobile, 0.08)), 0.04),
         "merchant_category": (rng.choice(CATEGORIES, rows, p=_long_tail(len(CATEGORIES), 0.8)), 0.01),
     }
-    return {name: Column(values, rng.random(rows) < missing) for name, (values, missing) in drawn.items()}
+    return {name: DemoColumn(values, rng.random(rows) < missing) for name, (values, missing) in drawn.items()}
 
 
-def _to_sql(column: Column, feature: str) -> list[Any]:
+def _to_sql(column: DemoColumn, feature: str) -> list[Any]:
     values = np.round(column.values, _DECIMALS[feature]) if feature in _DECIMALS else column.values
     return [None if missing else value for value, missing in zip(values.tolist(), column.missing.tolist(), strict=True)]
 

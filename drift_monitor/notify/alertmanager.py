@@ -15,9 +15,9 @@ from typing import Any
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify import wording
+from drift_monitor.notify.http import DEADLINE, Poster
 from drift_monitor.notify.message import rfc3339
 from drift_monitor.notify.outbound import Resolver
-from drift_monitor.notify.posting import DEADLINE, Poster
 
 RESEND = timedelta(minutes=1)
 # Alertmanager asks its clients for at least five minutes; Prometheus sends four times its own interval.

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from drift_monitor.notify import wording
-from drift_monitor.notify.facts import facts
+from drift_monitor.notify.fields import facts
 
 MAX_SUBJECT = 200  # characters; longer ones are cut by whoever shows them
 _BAR_TEXT, _BAR_PIXELS = 20, 120

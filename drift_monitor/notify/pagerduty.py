@@ -10,8 +10,8 @@ from typing import Any
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.notify import wording
+from drift_monitor.notify.http import DEADLINE, Poster
 from drift_monitor.notify.outbound import Resolver
-from drift_monitor.notify.posting import DEADLINE, Poster
 
 MAX_SUMMARY = 1024  # characters, by the reference of the API
 _MAX_TEXT = 1000  # of a detail: an event may have 512 KB

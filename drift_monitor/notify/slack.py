@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.notify import wording
-from drift_monitor.notify.facts import facts
+from drift_monitor.notify.fields import facts
+from drift_monitor.notify.http import DEADLINE, Poster
 from drift_monitor.notify.outbound import Resolver
-from drift_monitor.notify.posting import DEADLINE, Poster
 
 # Limits of Slack's Block Kit reference.
 MAX_BLOCKS = 50

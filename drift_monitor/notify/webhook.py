@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.notify.http import DEADLINE, Poster
 from drift_monitor.notify.message import version_4
 from drift_monitor.notify.outbound import Resolver
-from drift_monitor.notify.posting import DEADLINE, Poster
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks marks a base64 secret
 

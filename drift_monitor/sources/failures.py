@@ -11,7 +11,7 @@ from drift_monitor.errors import DatasetError, FailureReason, FeatureError
 from drift_monitor.sources.dataset import Dataset, FeatureColumn
 
 
-class Fault(StrEnum):
+class ErrorKind(StrEnum):
     """Kinds of errors of a driver, as a dialect classifies them."""
 
     UNAVAILABLE = "unavailable"
@@ -41,10 +41,10 @@ class StatementRefused(Exception):
 
 
 REASONS = {
-    Fault.TABLE_MISSING: FailureReason.TABLE_MISSING,
-    Fault.COLUMN_MISSING: FailureReason.COLUMN_MISSING,
-    Fault.PERMISSION: FailureReason.PERMISSION,
-    Fault.QUERY: FailureReason.QUERY_FAILED,
+    ErrorKind.TABLE_MISSING: FailureReason.TABLE_MISSING,
+    ErrorKind.COLUMN_MISSING: FailureReason.COLUMN_MISSING,
+    ErrorKind.PERMISSION: FailureReason.PERMISSION,
+    ErrorKind.QUERY: FailureReason.QUERY_FAILED,
 }
 
 HINTS = {

@@ -39,7 +39,7 @@ Observe = Callable[[Sequence[Sequence[Any]], int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ProfileRequest:
     """One feature whose profile is wanted."""
 
     column: FeatureColumn
@@ -79,7 +79,9 @@ class Profiler:
             feature: info for feature, info in described.items() if isinstance(info, FeatureError)
         }
         asked = [
-            Asked(column=one, info=info) for one in columns if isinstance(info := described[one.feature], ColumnInfo)
+            ProfileRequest(column=one, info=info)
+            for one in columns
+            if isinstance(info := described[one.feature], ColumnInfo)
         ]
         scan = self._reader.scan(dataset, None if span is None else [span])
         rows = int(self._reader.read(dataset, [], None if span is None else [span]).rows.sum())
@@ -88,7 +90,7 @@ class Profiler:
             found |= self._guarded(scan, asked[first : first + size], rows, _sampled_rows(len(asked)))
         return {one.feature: found[one.feature] for one in columns}
 
-    def _guarded(self, scan: Scan, asked: Sequence[Asked], rows: int, sampled: int) -> Found:
+    def _guarded(self, scan: Scan, asked: Sequence[ProfileRequest], rows: int, sampled: int) -> Found:
         """Profile all; where that is refused, by halves, until the guilty feature stands alone."""
         try:
             return self._profiled(scan, asked, rows, sampled)
@@ -102,7 +104,7 @@ class Profiler:
             **self._guarded(scan, asked[half:], rows, sampled),
         }
 
-    def _profiled(self, scan: Scan, asked: Sequence[Asked], rows: int, sampled: int) -> Found:
+    def _profiled(self, scan: Scan, asked: Sequence[ProfileRequest], rows: int, sampled: int) -> Found:
         numbers = [one for one in asked if one.info.kind is Kind.NUMERIC]
         labelled = [one for one in asked if one.info.kind is Kind.CATEGORICAL]
         others = [one for one in asked if one.info.kind is Kind.BOOLEAN]
@@ -117,7 +119,7 @@ class Profiler:
         return {**found, **{one.column.feature: BooleanProfile(rows=rows) for one in others}}
 
     def _pushed_numbers(
-        self, dialect: PushDialect, scan: Scan, asked: Sequence[Asked], rows: int, sampled: int
+        self, dialect: PushDialect, scan: Scan, asked: Sequence[ProfileRequest], rows: int, sampled: int
     ) -> dict[str, Profile]:
         if not asked:
             return {}
@@ -131,7 +133,9 @@ class Profiler:
             for number, one in enumerate(asked)
         }
 
-    def _pushed_labels(self, dialect: PushDialect, scan: Scan, asked: Sequence[Asked], rows: int) -> dict[str, Profile]:
+    def _pushed_labels(
+        self, dialect: PushDialect, scan: Scan, asked: Sequence[ProfileRequest], rows: int
+    ) -> dict[str, Profile]:
         if not asked:
             return {}
         parts = [LabelPart(_counter(one)) for one in asked]
@@ -146,7 +150,7 @@ class Profiler:
         }
 
     def _streamed(
-        self, scan: Scan, numbers: Sequence[Asked], labelled: Sequence[Asked], rows: int, sampled: int
+        self, scan: Scan, numbers: Sequence[ProfileRequest], labelled: Sequence[ProfileRequest], rows: int, sampled: int
     ) -> dict[str, Profile]:
         """One pass for all; a second one for features with more labels than can be counted at a time."""
         lottery = RowLottery(sampled)
@@ -170,7 +174,7 @@ class Profiler:
             found[one.column.feature] = _labels(rows, counted.most_common(MOST_LABELS + 1))
         return found
 
-    def _recount(self, scan: Scan, asked: Sequence[Asked], observers: Sequence[LabelObserver]) -> None:
+    def _recount(self, scan: Scan, asked: Sequence[ProfileRequest], observers: Sequence[LabelObserver]) -> None:
         again = [(one, observer) for one, observer in zip(asked, observers, strict=True) if observer.overflown]
         if not again:
             return
@@ -183,7 +187,7 @@ class Profiler:
 
         self._stream(scan, [one for one, _ in again], observe)
 
-    def _stream(self, scan: Scan, asked: Sequence[Asked], observe: Observe) -> None:
+    def _stream(self, scan: Scan, asked: Sequence[ProfileRequest], observe: Observe) -> None:
         def take(result: ResultRows) -> None:
             placer = Placer(scan)
             for batch in batches(result, len(asked) + 1):
@@ -199,7 +203,7 @@ def _sampled_rows(features: int) -> int:
     return max(FEWEST_SAMPLED_ROWS, min(SAMPLED_ROWS, SAMPLED_CELLS // max(1, features)))
 
 
-def _counter(asked: Asked) -> Counter:
+def _counter(asked: ProfileRequest) -> Counter:
     column = asked.column
     spec = CategoricalBins(())
     return Counter(feature=column.feature, column=column.column, expression=column.expression, spec=spec)
@@ -213,7 +217,7 @@ def _only_row(result: ResultRows) -> Sequence[Any]:
     return tuple(result.one())
 
 
-def _samples(result: ResultRows, asked: Sequence[Asked]) -> list[Any]:
+def _samples(result: ResultRows, asked: Sequence[ProfileRequest]) -> list[Any]:
     """The finite values of each column, a batch at a time."""
     found: list[list[Any]] = [[] for _ in asked]
     for batch in batches(result, len(asked)):

@@ -21,7 +21,7 @@ from drift_monitor.sources.dataset import ColumnInfo, Counter, Dataset, Reading
 from drift_monitor.sources.dialects.base import PushAxis, PushDialect
 from drift_monitor.sources.failures import StatementRefused, dataset_error, feature_error
 from drift_monitor.sources.queries import Scan, count_statement, parts_of
-from drift_monitor.sources.rows import Tally, check_totals, tally
+from drift_monitor.sources.rows import SliceCounts, check_totals, tally
 from drift_monitor.sources.session import Session
 from drift_monitor.sources.slices import Slices
 from drift_monitor.sources.streaming import StreamTally, stream_statement, value_columns
@@ -119,7 +119,7 @@ class Reader:
             self._count(found, counters[:half], spans, refreshed=True)
             self._count(found, counters[half:], spans, refreshed=True)
 
-    def _statement(self, found: "Findings", counters: Sequence[Counter], spans: Sequence[Span] | None) -> Tally:
+    def _statement(self, found: "Findings", counters: Sequence[Counter], spans: Sequence[Span] | None) -> SliceCounts:
         scan = self.scan(found.dataset, spans)
         expected = self._pace.expected_rows(scan)
         found.statements += 1
@@ -131,7 +131,7 @@ class Reader:
 
     def _counted(
         self, scan: Scan, counters: Sequence[Counter], infos: Mapping[str, ColumnInfo], expected: float
-    ) -> Tally:
+    ) -> SliceCounts:
         dialect = self._session.dialect
         many = expected >= MANY_ROWS
         size = scan.slices.size if scan.slices is not None else 1
@@ -156,7 +156,7 @@ class Findings:
         self.failed: dict[str, FeatureError] = {}
         self.statements = 0
 
-    def add(self, counted: Tally) -> None:
+    def add(self, counted: SliceCounts) -> None:
         """Add the counts of one statement; raises InconsistentCounts if the rows are no longer the same ones."""
         if self.rows is not None and not np.array_equal(self.rows, counted.rows):
             raise InconsistentCounts(
@@ -204,11 +204,11 @@ def _seconds(slices: Slices) -> float:
     return sum((run.end - run.start).total_seconds() for run in slices.runs)
 
 
-def _per_span(counted: Tally, scan: Scan) -> Tally:
+def _per_span(counted: SliceCounts, scan: Scan) -> SliceCounts:
     if scan.slices is None:
         return counted
     fold = scan.slices.fold
-    return Tally(
+    return SliceCounts(
         rows=fold(counted.rows),
         newest=scan.slices.newest(counted.newest),
         counts={feature: fold(counts) for feature, counts in counted.counts.items()},

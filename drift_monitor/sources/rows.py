@@ -15,7 +15,7 @@ from drift_monitor.sources.queries import ALL_ROWS, NAMED, LabelPart, PackedPart
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
+class SliceCounts:
     """Counts per slice: all rows, shape (S,); the newest time of each; by feature, shape (S, spec.size)."""
 
     rows: NDArray[np.int64]
@@ -25,7 +25,7 @@ class Tally:
 
 def tally(
     result: Iterable[Sequence[Any]], parts: Sequence[Part], size: int, instant: Callable[[Any], datetime | None]
-) -> Tally:
+) -> SliceCounts:
     """The counts in rows of (slice, part, bin, label, rows, newest) for `size` slices, numbered from 1."""
     totals = np.zeros(size, dtype=np.int64)
     newest: list[datetime | None] = [None] * size
@@ -38,7 +38,7 @@ def tally(
     counts: dict[str, Counts] = {}
     for part, found in zip(parts, cells, strict=True):
         counts |= _part_counts(part, found, size)
-    return Tally(rows=totals, newest=newest, counts=counts)
+    return SliceCounts(rows=totals, newest=newest, counts=counts)
 
 
 def check_totals(dataset: Dataset, rows: NDArray[np.int64], counts: Mapping[str, Counts]) -> None:

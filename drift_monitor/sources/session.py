@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from drift_monitor.errors import SourceTimeout, SourceUnavailable
-from drift_monitor.sources.dialects.base import Dialect, Limits
+from drift_monitor.sources.dialects.base import Dialect, SourceLimits
 from drift_monitor.sources.elements import ResultRows
-from drift_monitor.sources.failures import HINTS, REASONS, Failure, Fault, StatementRefused
+from drift_monitor.sources.failures import HINTS, REASONS, ErrorKind, Failure, StatementRefused
 
 Result = TypeVar("Result")
 
@@ -39,7 +39,7 @@ class _Running:
 class Session:
     """Runs statements for one source."""
 
-    def __init__(self, name: str, engine: sa.Engine, dialect: Dialect, limits: Limits) -> None:
+    def __init__(self, name: str, engine: sa.Engine, dialect: Dialect, limits: SourceLimits) -> None:
         self.name = name
         self.dialect = dialect
         self._engine = engine
@@ -143,15 +143,15 @@ class Session:
         if attempt == ATTEMPTS or self._cancelled.is_set():
             return False
         fault = self.dialect.classify(error)
-        return fault is Fault.CONFLICT or (error.connection_invalidated and attempt == 1)
+        return fault is ErrorKind.CONFLICT or (error.connection_invalidated and attempt == 1)
 
     def _translated(self, error: DBAPIError) -> Exception:
         if self._cancelled.is_set():
             return SourceUnavailable(f"source {self.name!r}: reading was cancelled because the program ends")
         fault = self.dialect.classify(error)
-        if fault is Fault.TIMEOUT:
+        if fault is ErrorKind.TIMEOUT:
             return self._timeout()
-        if fault in (Fault.UNAVAILABLE, Fault.CONFLICT):
+        if fault in (ErrorKind.UNAVAILABLE, ErrorKind.CONFLICT):
             detail = self.dialect.describe_error(error)
             return SourceUnavailable(f"source {self.name!r}: {detail}; it will be tried again")
         reason = REASONS[fault]

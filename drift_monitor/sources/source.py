@@ -12,7 +12,7 @@ from drift_monitor.core.panes import Span
 from drift_monitor.errors import FeatureError, SourceUnavailable
 from drift_monitor.sources.catalog import Catalog
 from drift_monitor.sources.dataset import ColumnInfo, Counter, Dataset, Description, FeatureColumn, Reading
-from drift_monitor.sources.dialects.base import Dialect, Limits
+from drift_monitor.sources.dialects.base import Dialect, SourceLimits
 from drift_monitor.sources.dialects.postgresql import PostgreSQL
 from drift_monitor.sources.dialects.sqlite import SQLite
 from drift_monitor.sources.profile import Profiler
@@ -37,7 +37,7 @@ class Source:
         statement_timeout: timedelta = timedelta(seconds=30),
         clock: Clock,
     ) -> None:
-        limits = Limits(max_connections=max_connections, statement_timeout=statement_timeout)
+        limits = SourceLimits(max_connections=max_connections, statement_timeout=statement_timeout)
         address = _address(name, url)
         dialect = _dialect(name, address)
         self.name = name
@@ -82,11 +82,6 @@ class Source:
     def tables(self) -> Sequence[str]:
         """Tables and views which our role may read, by the names a configuration would use."""
         return self._catalog.names()
-
-    def estimate_rows(self, dataset: Dataset) -> int | None:
-        """How many rows a table has, if the database keeps an estimate."""
-        entry = self._catalog.origin(dataset).entry
-        return entry.estimated_rows if entry is not None else None
 
     def indexed_columns(self, dataset: Dataset) -> frozenset[str]:
         """Columns of a table that come first in an index."""

@@ -25,7 +25,7 @@ from drift_monitor.sources.elements import ResultRows
 from drift_monitor.sources.failures import StatementRefused
 from drift_monitor.sources.labels import label_of
 from drift_monitor.sources.queries import Scan
-from drift_monitor.sources.rows import Tally
+from drift_monitor.sources.rows import SliceCounts
 
 Ordinals = NDArray[np.int64]
 
@@ -70,13 +70,13 @@ class StreamTally:
         self.counts = {one.feature: np.zeros((self.size, one.spec.size), dtype=np.int64) for one in self.counters}
         self.binners = [binner(one.spec) for one in self.counters]
 
-    def take(self, result: ResultRows) -> Tally:
+    def take(self, result: ResultRows) -> SliceCounts:
         """Count a whole result."""
         placer = Placer(self.scan)
         for rows in batches(result, len(self.counters) + 1):
             self._add(placer.place(rows))
         newest = placer.instants(self.latest, self.rows)
-        return Tally(rows=self.rows, newest=newest, counts=self.counts)
+        return SliceCounts(rows=self.rows, newest=newest, counts=self.counts)
 
     def _add(self, placed: "Placed") -> None:
         """Rows mostly come in the order of time: then a batch is cut where its slices change."""

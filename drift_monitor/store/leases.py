@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select, tuple_, update
 
-from drift_monitor.core.status import Health
+from drift_monitor.core.rules import Health
 from drift_monitor.errors import LeaseLost
 from drift_monitor.store.columns import Instant
 from drift_monitor.store.connection import now

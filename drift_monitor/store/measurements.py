@@ -10,12 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, tuple_
-from sqlalchemy import column as sql_column
-from sqlalchemy import table as sql_table
 
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.status import MeasurementStatus
-from drift_monitor.store.columns import Instant, Number, Text
+from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store.runs import RunKey, last_done, latest_done
 from drift_monitor.store.schema import measurement
 from drift_monitor.store.statements import insert_new
@@ -95,25 +92,6 @@ class MeasurementFilter:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class HistogramBin:
-    """One row of `drift_histograms`."""
-
-    monitor: str
-    feature: str
-    segment: str
-    window_end: datetime
-    revision: int
-    bin: int
-    label: str
-    lower: float | None
-    upper: float | None
-    live_count: int
-    reference_count: int | None
-    contribution_live_reference: float | None
-    contribution_reference_live: float | None
-
-
 # Where a page of history ended: (window_end, feature, segment).
 Place = tuple[datetime, str, str]
 
@@ -173,34 +151,6 @@ def history(
 def place(one: Measurement) -> Place:
     """Where this measurement stands in a history."""
     return (one.window_end, one.feature, one.segment)
-
-
-def bins(connection: Connection, one: Measurement) -> tuple[HistogramBin, ...]:
-    """The bins of one measurement, from the view that users read; empty where it has no counts."""
-    rows = connection.execute(
-        select(*_HISTOGRAMS.c)
-        .where(
-            _HISTOGRAMS.c.monitor == one.monitor,
-            _HISTOGRAMS.c.feature == one.feature,
-            _HISTOGRAMS.c.segment == one.segment,
-            _HISTOGRAMS.c.window_end == one.window_end,
-            _HISTOGRAMS.c.revision == one.revision,
-        )
-        .order_by(_HISTOGRAMS.c.bin)
-    )
-    return tuple(HistogramBin(**row._mapping) for row in rows)
-
-
-_HISTOGRAMS = sql_table(
-    "drift_histograms",
-    *(sql_column(name, Text) for name in ("monitor", "feature", "segment", "label")),
-    sql_column("window_end", Instant),
-    *(sql_column(name) for name in ("revision", "bin", "live_count", "reference_count")),
-    *(
-        sql_column(name, Number)
-        for name in ("lower", "upper", "contribution_live_reference", "contribution_reference_live")
-    ),
-)
 
 
 def _filtered(statement: Select[Any], which: MeasurementFilter) -> Select[Any]:

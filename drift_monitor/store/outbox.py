@@ -30,7 +30,7 @@ class NotificationState(StrEnum):
     SUPPRESSED = "suppressed"  # kept for the record, never to be sent
 
 
-class Outcome(StrEnum):
+class DeliveryOutcome(StrEnum):
     """How one try ended."""
 
     SENT = "sent"
@@ -74,7 +74,7 @@ class ClaimedNotification:
 class Delivery:
     """One try: how it ended, and after how long the next one comes where there is one."""
 
-    outcome: Outcome
+    outcome: DeliveryOutcome
     status_code: int | None = None
     error: str | None = None
     delay: timedelta = timedelta(0)
@@ -118,7 +118,7 @@ class Try:
 
     attempt: int
     at: datetime
-    outcome: Outcome
+    outcome: DeliveryOutcome
     status_code: int | None
     error: str | None
 
@@ -215,11 +215,11 @@ def settle(connection: Connection, claimed: ClaimedNotification, result: Deliver
     insert_new(connection, delivery, [attempt])
     values: dict[str, Any] = {"lease_until": None, "last_error": result.error}
     match result.outcome:
-        case Outcome.SENT:
+        case DeliveryOutcome.SENT:
             values |= {"state": NotificationState.SENT.value, "sent_at": moment}
-        case Outcome.DEAD:
+        case DeliveryOutcome.DEAD:
             values |= {"state": NotificationState.DEAD.value}
-        case Outcome.RETRY:
+        case DeliveryOutcome.RETRY:
             values |= {"next_at": moment + result.delay}
     return connection.execute(update(outbox).where(_is_held(claimed)).values(**values)).rowcount == 1
 
@@ -252,11 +252,6 @@ def states(connection: Connection) -> Mapping[tuple[str, NotificationState], int
     return {(receiver, NotificationState(state)): count for receiver, state, count in rows}
 
 
-def history(connection: Connection, *, monitor: str | None = None, limit: int = 100) -> tuple[StoredNotification, ...]:
-    """Notifications, newest first."""
-    return page(connection, NotificationFilter(monitor=monitor), limit=limit)
-
-
 def page(
     connection: Connection, asked: NotificationFilter, *, limit: int, before: int | None = None
 ) -> tuple[StoredNotification, ...]:
@@ -283,17 +278,6 @@ def page(
     )
 
 
-def deliveries(connection: Connection, notification_id: str) -> tuple[tuple[int, Delivery], ...]:
-    """The tries of one notification: (attempt, how it ended), first one first."""
-    rows = connection.execute(
-        select(delivery).where(delivery.c.outbox_id == notification_id).order_by(delivery.c.attempt)
-    )
-    return tuple(
-        (row.attempt, Delivery(outcome=Outcome(row.outcome), status_code=row.status_code, error=row.error))
-        for row in rows
-    )
-
-
 def last_tries(connection: Connection, ids: Collection[str], count: int) -> Mapping[str, Sequence[Try]]:
     """The last tries of these notifications, at most so many of each, first one first."""
     rows = connection.execute(
@@ -307,7 +291,7 @@ def last_tries(connection: Connection, ids: Collection[str], count: int) -> Mapp
         one = Try(
             attempt=row.attempt,
             at=row.at,
-            outcome=Outcome(row.outcome),
+            outcome=DeliveryOutcome(row.outcome),
             status_code=row.status_code,
             error=row.error,
         )

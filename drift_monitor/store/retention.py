@@ -34,14 +34,14 @@ BATCH_ROWS: Final = 1000  # of one table in one transaction: short enough to hol
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class RetentionLimits:
     """Panes that ended, and everything else that happened, before these moments is to go."""
 
     panes_before: datetime
     measurements_before: datetime
 
 
-def purge(store: Store, limits: Limits, *, keep_going: Callable[[], bool] = lambda: True) -> int:
+def purge(store: Store, limits: RetentionLimits, *, keep_going: Callable[[], bool] = lambda: True) -> int:
     """Delete all that is over its limit, batch by batch, while `keep_going`; how many rows went."""
     total = 0
     while keep_going():
@@ -54,7 +54,7 @@ def purge(store: Store, limits: Limits, *, keep_going: Callable[[], bool] = lamb
     return total
 
 
-def purge_batch(connection: Connection, limits: Limits, batch: int = BATCH_ROWS) -> int:
+def purge_batch(connection: Connection, limits: RetentionLimits, batch: int = BATCH_ROWS) -> int:
     """Delete at most `batch` rows of each table; how many went. Measurements go before the runs they point to."""
     old = limits.measurements_before
     return sum(

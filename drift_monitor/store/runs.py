@@ -16,9 +16,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, tuple_, update
 
-from drift_monitor.core.status import Health
+from drift_monitor.core.rules import Health
+from drift_monitor.store.columns import run_id
 from drift_monitor.store.connection import now
-from drift_monitor.store.identities import run_id
 from drift_monitor.store.schema import monitor as monitor_table
 from drift_monitor.store.schema import run
 from drift_monitor.store.statements import insert_new
@@ -155,12 +155,6 @@ def _row(planned: PlannedRun, state: RunState, moment: datetime) -> dict[str, An
 def find(connection: Connection, key: RunKey) -> Run | None:
     """The run with this key."""
     row = connection.execute(select(run).where(has_key(key))).one_or_none()
-    return None if row is None else _run(row)
-
-
-def find_by_id(connection: Connection, id: str) -> Run | None:
-    """The run with this id."""
-    row = connection.execute(select(run).where(run.c.id == id)).one_or_none()
     return None if row is None else _run(row)
 
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
     text,
 )
 
-from drift_monitor.store.columns import CountArray, CountDocument, Document, Instant, Number, Text
+from drift_monitor.store.columns import CountArray, CountDocument, Instant, JsonColumn, Number, Text
 
 metadata: Final = MetaData(
     naming_convention={
@@ -62,7 +62,7 @@ configuration: Final = Table(
     "configuration",
     metadata,
     _key("hash", Text),
-    _needed("document", Document),
+    _needed("document", JsonColumn),
     _needed("first_seen", Instant),
 )
 
@@ -85,7 +85,7 @@ bin_spec: Final = Table(
     # JSON as ASCII text, not a Document: labels must come back exactly, or values would be counted otherwise.
     _needed("document", Text),
     # What views show: [{label, lower, upper}], cleaned.
-    _needed("bins", Document),
+    _needed("bins", JsonColumn),
 )
 
 reference: Final = Table(
@@ -173,8 +173,8 @@ run: Final = Table(
     Column("error_code", Text),
     Column("error", Text),
     Column("reason", Text),
-    Column("result", Document),
-    Column("alert_states", Document),
+    Column("result", JsonColumn),
+    Column("alert_states", JsonColumn),
     UniqueConstraint("id"),
     Index("ix_run_next_at", "state", "next_at"),
     # Planners and `oldest first` look only at what is unfinished; that set stays small.
@@ -215,9 +215,9 @@ measurement: Final = Table(
     Column("error", Text),
     Column("live_counts", CountDocument),
     Column("reference_counts", CountDocument),
-    Column("contribution_live_reference", Document),
-    Column("contribution_reference_live", Document),
-    Column("alert_states", Document),
+    Column("contribution_live_reference", JsonColumn),
+    Column("contribution_reference_live", JsonColumn),
+    Column("alert_states", JsonColumn),
     ForeignKeyConstraint(["monitor", "window_end", "revision"], ["run.monitor", "run.window_end", "run.revision"]),
     Index("ix_measurement_window_end", "monitor", "window_end", "revision"),
 )
@@ -260,7 +260,7 @@ telling: Final = Table(
     _needed("state", Text),
     _needed("at", Instant),
     # The alert as it was written for the receiver: what an end of the episode refers to.
-    _needed("alert", Document),
+    _needed("alert", JsonColumn),
     Index("ix_telling_at", "at"),
 )
 
@@ -277,7 +277,7 @@ silence: Final = Table(
     "silence",
     metadata,
     _key("id", Text),
-    _needed("matchers", Document),
+    _needed("matchers", JsonColumn),
     _needed("starts_at", Instant),
     _needed("ends_at", Instant),
     _needed("author", Text),
@@ -297,7 +297,7 @@ alert: Final = Table(
     _needed("severity", Text),
     _needed("threshold", Number),
     # The whole state as the state machine wrote it; the columns beside it are for reading.
-    _needed("memory", Document),
+    _needed("memory", JsonColumn),
     _needed("state", Text),
     Column("since_window", Instant),
     Column("fired_at", Instant),
@@ -321,7 +321,7 @@ outbox: Final = Table(
     _needed("window_end", Instant),
     _needed("revision", Integer),
     _needed("part", Integer),
-    _needed("body", Document),
+    _needed("body", JsonColumn),
     _needed("state", Text),
     _needed("attempts", Integer),
     Column("owner", Text),

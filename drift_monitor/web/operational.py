@@ -3,6 +3,7 @@
 import gzip
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client.core import Metric
@@ -12,12 +13,36 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from drift_monitor.clock import Clock
 from drift_monitor.errors import DriftMonitorError, StoreError
 from drift_monitor.telemetry.logs import WARN, log
+from drift_monitor.telemetry.metrics import Telemetry
 from drift_monitor.telemetry.text import clean_label
-from drift_monitor.web.metrics.exposition import expose
+from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES, expose
 from drift_monitor.web.metrics.snapshot import Snapshot
-from drift_monitor.web.surface import Surface
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerDependencies:
+    """The service as HTTP sees it. All callables may be called from several threads at once.
+
+    `healthy`: the process and its loops turn; called in the event loop, so it must not block.
+    `ready`: configuration loaded, store migrated and reachable, not draining; may block shortly.
+    `snapshot`: what the store holds, at most a few seconds old; StoreError if it can't be read.
+    `reload`: reads the configuration anew, raising DriftMonitorError if it is refused; None where
+    `--web.enable-lifecycle` is not given.
+    `routes`: pages and API, added after the routes of this room; the gate protects them alike.
+    """
+
+    telemetry: Telemetry
+    clock: Clock
+    healthy: Callable[[], bool]
+    ready: Callable[[], bool]
+    snapshot: Callable[[], Snapshot]
+    reload: Callable[[], None] | None = None
+    max_series: int = DEFAULT_MAX_SERIES
+    routes: tuple[BaseRoute, ...] = ()
+
 
 _logger = logging.getLogger(__name__)
 # Level 1 is ten times as fast as the usual 9 and hardly larger.
@@ -25,7 +50,7 @@ _GZIP_LEVEL = 1
 _FILTER = "monitor[]"
 
 
-def operational_routes(surface: Surface) -> list[BaseRoute]:
+def operational_routes(surface: ServerDependencies) -> list[BaseRoute]:
     """The routes over this surface."""
     return [
         Route("/metrics", _metrics(surface), methods=["GET"]),
@@ -35,7 +60,7 @@ def operational_routes(surface: Surface) -> list[BaseRoute]:
     ]
 
 
-def _metrics(surface: Surface) -> Callable[[Request], Response]:
+def _metrics(surface: ServerDependencies) -> Callable[[Request], Response]:
     # Plain functions run in a thread, so a large page does not hold up the health routes.
     def metrics(request: Request) -> Response:
         named = request.query_params.getlist(_FILTER)
@@ -53,7 +78,7 @@ def _metrics(surface: Surface) -> Callable[[Request], Response]:
     return metrics
 
 
-def _snapshot(surface: Surface) -> Snapshot:
+def _snapshot(surface: ServerDependencies) -> Snapshot:
     try:
         snapshot = surface.snapshot()
     except StoreError as error:
@@ -93,7 +118,7 @@ def _accepts_gzip(accept_encoding: str) -> bool:
     return False
 
 
-def _healthy(surface: Surface) -> Any:
+def _healthy(surface: ServerDependencies) -> Any:
     async def healthy(request: Request) -> Response:
         if surface.healthy():
             return PlainTextResponse("Healthy.\n")
@@ -102,14 +127,14 @@ def _healthy(surface: Surface) -> Any:
     return healthy
 
 
-def _ready(surface: Surface) -> Callable[[Request], Response]:
+def _ready(surface: ServerDependencies) -> Callable[[Request], Response]:
     def ready(request: Request) -> Response:
         return PlainTextResponse("Ready.\n") if surface.ready() else PlainTextResponse("Not ready.\n", 503)
 
     return ready
 
 
-def _reload(surface: Surface) -> Callable[[Request], Response]:
+def _reload(surface: ServerDependencies) -> Callable[[Request], Response]:
     def reload(request: Request) -> Response:
         if surface.reload is None:
             return PlainTextResponse("Reloading over HTTP needs --web.enable-lifecycle.\n", 403)

@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ProtocolLimits:
     """Seconds and connections."""
 
     head_seconds: float = 10.0
@@ -45,7 +45,7 @@ class GuardedProtocol(H11Protocol):
 
     def __init__(
         self,
-        limits: Limits,
+        limits: ProtocolLimits,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],

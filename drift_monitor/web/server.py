@@ -1,4 +1,9 @@
-"""The HTTP server in a thread of its own: uvicorn with our protocol, bound before the thread starts."""
+"""The HTTP server in a thread of its own: uvicorn with our protocol, bound before the thread starts.
+
+What the HTTP surface needs from the rest of the service, as callables: no room of ours is imported to serve it.
+
+The HTTP surface put together: routes, gate, TLS, server.
+"""
 
 import asyncio
 import math
@@ -7,11 +12,14 @@ import ssl
 from threading import Event, Thread
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from drift_monitor.web.access import ListenAddress, parse_address
-from drift_monitor.web.gate import MAX_HEAD_BYTES
-from drift_monitor.web.protocol import GuardedProtocol, Limits
+from drift_monitor.config.web import WebConfig
+from drift_monitor.web.access import ListenAddress, allowed_hosts, basic_auth, parse_address, tls_context
+from drift_monitor.web.middleware import MAX_HEAD_BYTES, Middleware, Policy, origin_of
+from drift_monitor.web.operational import ServerDependencies, operational_routes
+from drift_monitor.web.protocol import GuardedProtocol, ProtocolLimits
 
 _BACKLOG = 512
 _FORCE_SECONDS = 2.0
@@ -21,9 +29,9 @@ class WebServer:
     """Serves one ASGI application on one address until stopped."""
 
     def __init__(
-        self, app: ASGIApp, address: str, *, tls: ssl.SSLContext | None = None, limits: Limits | None = None
+        self, app: ASGIApp, address: str, *, tls: ssl.SSLContext | None = None, limits: ProtocolLimits | None = None
     ) -> None:
-        limits = limits or Limits()
+        limits = limits or ProtocolLimits()
         self._address = parse_address(address)
         self._config = uvicorn.Config(
             app,
@@ -74,7 +82,7 @@ class _Server(uvicorn.Server):
 
     listening: socket.socket
 
-    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None, limits: Limits) -> None:
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None, limits: ProtocolLimits) -> None:
         super().__init__(config)
         self._tls = tls
         self._limits = limits
@@ -105,3 +113,32 @@ def _listen(address: ListenAddress) -> socket.socket:
     infos = socket.getaddrinfo(address.host or "0.0.0.0", address.port, type=socket.SOCK_STREAM)  # noqa: S104
     family, _, _, _, where = infos[0]
     return socket.create_server((str(where[0]), int(where[1])), family=family)
+
+
+def build_app(surface: ServerDependencies, policy: Policy) -> ASGIApp:
+    """All routes behind the gate."""
+    return Middleware(Starlette(routes=[*operational_routes(surface), *surface.routes]), policy)
+
+
+def build_policy(web_config: WebConfig, *, address: str, external_urls: tuple[str, ...] = ()) -> Policy:
+    """The gate's policy for a listen address and the URLs under which users reach the service."""
+    return Policy(
+        hosts=allowed_hosts(parse_address(address), external_urls),
+        users=basic_auth(web_config),
+        origins=frozenset(map(origin_of, external_urls)),
+        headers=web_config.headers,
+    )
+
+
+def build_server(
+    surface: ServerDependencies,
+    web_config: WebConfig,
+    *,
+    address: str,
+    external_urls: tuple[str, ...] = (),
+    limits: ProtocolLimits | None = None,
+) -> WebServer:
+    """A server ready to start. Ask `access.bind_problem` first."""
+    app = build_app(surface, build_policy(web_config, address=address, external_urls=external_urls))
+    tls = None if web_config.tls is None else tls_context(web_config.tls)
+    return WebServer(app, address, tls=tls, limits=limits)

@@ -14,7 +14,7 @@ from tests.cli.shop import HOUR, Shop
 INTERRUPTED = """
 import itertools, os, signal
 from drift_monitor.cli.main import main
-from drift_monitor.monitoring import backfill
+from drift_monitor.evaluation import backfill
 
 attempt, numbers = backfill.attempt, itertools.count(1)
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console, RenderableType
 
 from drift_monitor.cli.main import main
-from drift_monitor.cli.summary import Summary, Verdict, counted, episode_table, incident_table, signposts
+from drift_monitor.cli.summary import IncidentResult, Summary, counted, episode_table, incident_table, signposts
 from drift_monitor.demo.incidents import Incident, IncidentKind
 from drift_monitor.store.alerts import AlertKey, Episode
 
@@ -38,7 +38,7 @@ EPISODE = Episode(
 FOUND = Summary(
     monitor="payments",
     title="What went wrong",
-    verdicts=[Verdict(incident=INCIDENT, episode=EPISODE)],
+    verdicts=[IncidentResult(incident=INCIDENT, episode=EPISODE)],
     episodes=[EPISODE],
     firing=[],
 )
@@ -83,7 +83,7 @@ def test_an_incident_is_told_whole_with_the_first_alert_about_it() -> None:
 
 
 def test_a_missed_incident_is_told_as_such() -> None:
-    missed = replace(FOUND, verdicts=[Verdict(incident=INCIDENT, episode=None)], episodes=[])
+    missed = replace(FOUND, verdicts=[IncidentResult(incident=INCIDENT, episode=None)], episodes=[])
     assert "not found" in shown(incident_table(missed))
     assert counted(missed).startswith("0 of 1 incidents found.")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from drift_monitor.cli.main import main
-from drift_monitor.config.shipped import RUNBOOKS, shipped
+from drift_monitor.shipped import RUNBOOKS, shipped
 
 CONFIG = Path(__file__).parent.parent.parent / "config"
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from drift_monitor.config.loading import load, parse
-from drift_monitor.config.model import Config, FixedRange, FixedTable, MonitorConfig, SamePeriod, Trailing
+from drift_monitor.config.schema import Config, FixedRange, FixedTable, MonitorConfig, SamePeriod, Trailing
 from drift_monitor.core.binning import Edges, Quantiles, Top, Uniform
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.distribution import Smoothing, SmoothingMethod

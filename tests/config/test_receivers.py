@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from drift_monitor.alerting.deliver import LEASE
 from drift_monitor.config.loading import parse
-from drift_monitor.config.model import Config
 from drift_monitor.config.receiver_sections import LONGEST_TRY
+from drift_monitor.config.schema import Config
 from drift_monitor.errors import ConfigError
-from drift_monitor.monitoring.deliver import LEASE
 
 URL = "https://hooks.example/T0CANARY/B0CANARY"
 KEY = "canary0123456789"

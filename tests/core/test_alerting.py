@@ -19,16 +19,12 @@ from drift_monitor.core.alerting import (
     AlertPhase,
     AlertState,
     Change,
-    Comparand,
-    Metric,
-    Observation,
-    Rule,
-    Step,
+    ReplayStep,
     Transition,
-    Verdict,
     advance,
     replay,
 )
+from drift_monitor.core.rules import Comparand, Metric, Observation, Rule, Verdict
 from drift_monitor.errors import InputError
 
 HOUR = timedelta(hours=1)
@@ -52,8 +48,8 @@ def rule(for_windows: int = 1, keep_firing_for: int = 0, above: float = 0.1) -> 
     )
 
 
-def steps(table: str) -> list[Step]:
-    return [Step(START + n * HOUR, 0, LETTERS.get(letter, UNKNOWN)) for n, letter in enumerate(table)]
+def steps(table: str) -> list[ReplayStep]:
+    return [ReplayStep(START + n * HOUR, 0, LETTERS.get(letter, UNKNOWN)) for n, letter in enumerate(table)]
 
 
 def live(table: str, watching: Rule) -> list[Transition]:
@@ -184,7 +180,12 @@ def test_keeping_firing_never_tells_people_more_often(table: str, keep: int) -> 
 def test_a_firing_alert_knows_when_it_began_and_when_it_fired() -> None:
     at = [START + n * HOUR for n in range(4)]
     breach = LETTERS["b"]
-    windows = [Step(at[0], 0, breach), Step(at[1], 0, UNKNOWN), Step(at[2], 3, breach), Step(at[3], 0, breach)]
+    windows = [
+        ReplayStep(at[0], 0, breach),
+        ReplayStep(at[1], 0, UNKNOWN),
+        ReplayStep(at[2], 3, breach),
+        ReplayStep(at[3], 0, breach),
+    ]
     state = replay(INACTIVE, windows, rule(2))[-1].state
     assert (state.since, state.fired_at, state.fired_revision) == (at[0], at[2], 3)
     assert (state.breaches, state.quiets) == (3, 0)
@@ -205,7 +206,7 @@ def test_the_peak_of_an_episode_is_its_worst_value(
     threshold: dict[str, float], values: list[float], peak: float
 ) -> None:
     watching = Rule(id="rows", metric=Metric.ROWS, keep_firing_for=1, **threshold)  # type: ignore[arg-type]
-    windows = [Step(START + n * HOUR, 0, observed(value, watching)) for n, value in enumerate(values)]
+    windows = [ReplayStep(START + n * HOUR, 0, observed(value, watching)) for n, value in enumerate(values)]
     state = replay(INACTIVE, windows, watching)[-1].state
     assert (state.phase, state.peak, state.value) == (AlertPhase.FIRING, peak, values[-1])
 
@@ -280,7 +281,7 @@ CALM = Rule(id="calm", metric=Metric.JS, below=0.01)
     ],
 )
 def test_each_step_says_why(watching: Rule, values: list[float], reasons: list[str]) -> None:
-    windows = [Step(START + n * HOUR, 0, observed(value, watching)) for n, value in enumerate(values)]
+    windows = [ReplayStep(START + n * HOUR, 0, observed(value, watching)) for n, value in enumerate(values)]
     assert [transition.reason for transition in replay(INACTIVE, windows, watching)] == reasons
 
 

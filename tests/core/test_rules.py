@@ -10,6 +10,7 @@ from drift_monitor.core.rules import (
     Comparand,
     Estimate,
     Measured,
+    MeasurementStatus,
     Metric,
     Observation,
     Rule,
@@ -18,7 +19,6 @@ from drift_monitor.core.rules import (
     Verdict,
     judge,
 )
-from drift_monitor.core.status import MeasurementStatus
 from drift_monitor.errors import InputError
 
 OK = MeasurementStatus.OK

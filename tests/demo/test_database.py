@@ -8,15 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from drift_monitor.demo.database import (
-    History,
-    Row,
-    Table,
-    append_rows,
-    create_history,
-    instant_text,
-    recorded_history,
-)
+from drift_monitor.demo.database import History, Row, Table, append_rows, create_history, instant_text, recorded_history
 from drift_monitor.errors import InputError, SourceUnavailable
 
 TABLE = Table(name="ticks", create=("CREATE TABLE ticks (at TEXT PRIMARY KEY)",), insert="INSERT INTO ticks VALUES (?)")

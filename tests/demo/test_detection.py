@@ -22,8 +22,9 @@ from drift_monitor.core.significance import estimates
 from drift_monitor.demo import payments
 from drift_monitor.demo.configuration import payments_yaml
 from drift_monitor.demo.database import History
-from drift_monitor.demo.incidents import Incident, quiet_stretches
+from drift_monitor.demo.incidents import Incident
 from drift_monitor.demo.payment_rows import FEATURES, draw_hour
+from tests.demo.quiet import quiet_stretches
 
 HOUR = timedelta(hours=1)
 HOURS = 60 * 24

@@ -16,12 +16,12 @@ from drift_monitor.cli.demo import deliver_all, measure, prepare
 from drift_monitor.cli.summary import verdicts
 from drift_monitor.config.loading import load
 from drift_monitor.demo.catalogue import CATALOGUE
-from drift_monitor.demo.incidents import quiet_stretches
 from drift_monitor.store import alerts, outbox, runs
 from drift_monitor.store.alerts import Episode
 from drift_monitor.store.outbox import NotificationState
 from drift_monitor.store.runs import RunFilter, RunState
 from tests.clocks import FixedClock
+from tests.demo.quiet import quiet_stretches
 from tests.notify.receivers import receiver
 
 PAYMENTS = CATALOGUE["payments"]

@@ -7,16 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drift_monitor.demo.incidents import (
-    PLANNED,
-    Column,
-    Incident,
-    IncidentKind,
-    apply_incident,
-    plan_incidents,
-    quiet_stretches,
-)
+from drift_monitor.demo.incidents import PLANNED, DemoColumn, Incident, IncidentKind, apply_incident, plan_incidents
 from drift_monitor.demo.payments import CANDIDATES
+from tests.demo.quiet import quiet_stretches
 
 UNTIL = datetime(2026, 11, 21, 4, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -27,11 +20,11 @@ def incident(kind: IncidentKind, **changes: Any) -> Incident:
     return Incident(kind=kind, feature="f", start=UNTIL - DAY, end=UNTIL, description="", **changes)
 
 
-def column(values: list[Any]) -> Column:
-    return Column(np.array(values), np.zeros(len(values), dtype=bool))
+def column(values: list[Any]) -> DemoColumn:
+    return DemoColumn(np.array(values), np.zeros(len(values), dtype=bool))
 
 
-def arrived(kind: IncidentKind, values: list[Any], **changes: Any) -> Column:
+def arrived(kind: IncidentKind, values: list[Any], **changes: Any) -> DemoColumn:
     return apply_incident(incident(kind, **changes), column(values), np.random.default_rng(5))
 
 
@@ -100,7 +93,7 @@ def test_a_widening_scales_distances_from_the_centre() -> None:
 
 
 def test_a_missing_jump_hides_values_and_keeps_those_that_were_missing() -> None:
-    before = Column(np.arange(4_000), np.arange(4_000) < 100)
+    before = DemoColumn(np.arange(4_000), np.arange(4_000) < 100)
     after = apply_incident(incident(IncidentKind.MISSING_JUMP, share=0.5), before, np.random.default_rng(5))
     assert after.missing[:100].all()
     assert after.missing[100:].mean() == pytest.approx(0.5, abs=0.03)
@@ -114,5 +107,5 @@ def test_a_spike_puts_its_share_at_the_default() -> None:
 @pytest.mark.parametrize("kind", IncidentKind)
 def test_an_hour_without_rows_stays_without_rows(kind: IncidentKind) -> None:
     values = [] if kind in (IncidentKind.NEW_CATEGORY, IncidentKind.LOST_SEGMENT) else [1.0]
-    empty = Column(np.array(values)[:0], np.zeros(0, dtype=bool))
+    empty = DemoColumn(np.array(values)[:0], np.zeros(0, dtype=bool))
     assert len(apply_incident(incident(kind, value=2.0), empty, np.random.default_rng(5)).values) == 0

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from drift_monitor.errors import DeliveryError
-from drift_monitor.notify.posting import retry_after_seconds
+from drift_monitor.notify.http import retry_after_seconds
 from drift_monitor.notify.webhook import WebhookSender, signature, signing_key
 from tests.notify.receivers import Receiver, raw_server, receiver, refusing
 

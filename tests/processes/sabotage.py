@@ -10,9 +10,9 @@ from unittest.mock import patch
 
 from drift_monitor.daemon.daemon import Daemon
 from drift_monitor.daemon.dispatcher import Dispatcher
-from drift_monitor.monitoring import commit
+from drift_monitor.evaluation import commit
 from drift_monitor.store import leases, outbox
-from drift_monitor.store.outbox import Delivery, Outcome
+from drift_monitor.store.outbox import Delivery, DeliveryOutcome
 from drift_monitor.store.runs import has_key
 
 
@@ -45,7 +45,7 @@ def sent_before_sending() -> None:
     def claim_and_settle(connection: Any, *rest: Any, **named: Any) -> Any:
         claimed = claim(connection, *rest, **named)
         if claimed is not None:
-            outbox.settle(connection, claimed, Delivery(outcome=Outcome.SENT))
+            outbox.settle(connection, claimed, Delivery(outcome=DeliveryOutcome.SENT))
         return claimed
 
     patch.object(outbox, "claim", claim_and_settle).start()

@@ -18,8 +18,8 @@ from sqlalchemy import text, update
 from drift_monitor.app import open_services
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.loading import load
-from drift_monitor.monitoring.on_demand import evaluate_now
-from drift_monitor.monitoring.planning import planned_run
+from drift_monitor.evaluation.on_demand import evaluate_now
+from drift_monitor.evaluation.planning import planned_run
 from drift_monitor.store import runs
 from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.runs import Trigger

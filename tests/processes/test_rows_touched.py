@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event
 
 from drift_monitor.app import open_services
 from drift_monitor.config.loading import load
-from drift_monitor.monitoring.on_demand import evaluate_now
+from drift_monitor.evaluation.on_demand import evaluate_now
 from drift_monitor.store import panes as pane_store
 from tests.postgresql import PostgresqlServer
 from tests.processes.processes import wait_until

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from drift_monitor.app import open_services
 from drift_monitor.config.loading import load
-from drift_monitor.monitoring.on_demand import deliver_once, evaluate_now
+from drift_monitor.evaluation.on_demand import deliver_once, evaluate_now
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.schema import run
 from drift_monitor.telemetry.steps import Step

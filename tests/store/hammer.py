@@ -7,7 +7,7 @@ from typing import TypeVar
 from drift_monitor.errors import StoreUnavailable
 from drift_monitor.store import leases, outbox, runs
 from drift_monitor.store.connection import Store, Transaction
-from drift_monitor.store.outbox import Delivery, Outcome
+from drift_monitor.store.outbox import Delivery, DeliveryOutcome
 from tests.store.conftest import opened
 from tests.store.making import TTL
 
@@ -68,6 +68,6 @@ def _confirming(held: leases.Claim) -> Callable[[Transaction], None]:
 
 def _settling(claimed: outbox.ClaimedNotification) -> Callable[[Transaction], bool]:
     def work(connection: Transaction) -> bool:
-        return outbox.settle(connection, claimed, Delivery(outcome=Outcome.SENT))
+        return outbox.settle(connection, claimed, Delivery(outcome=DeliveryOutcome.SENT))
 
     return work

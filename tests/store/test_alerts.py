@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from drift_monitor.core.alerting import INACTIVE, Observation, Verdict
+from drift_monitor.core.alerting import INACTIVE
+from drift_monitor.core.rules import Observation, Verdict
 from drift_monitor.errors import StoreError
 from drift_monitor.store import alerts, leases, runs
 from drift_monitor.store.alerts import AlertKey, AlertRecord, AlertRow, Episode, EpisodeFilter

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from drift_monitor.core.status import Health
+from drift_monitor.core.rules import Health
 from drift_monitor.errors import LeaseLost
 from drift_monitor.store import leases, measurements, runs
 from drift_monitor.store.connection import Store, Transaction

@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Integer, Row, Text, column, text
 
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.status import MeasurementStatus
+from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store import leases, measurements, monitors, runs
 from drift_monitor.store.alerts import AlertKey, Episode, open_episode
+from drift_monitor.store.columns import Number
 from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
 from tests.store.making import AGES, COUNTRIES, TTL, add_monitor, finish, hour, measurement, planned, prepared
@@ -55,7 +56,7 @@ def test_a_feature_that_failed_has_a_reason_and_no_values(store: Store) -> None:
     save(store, failed)
     with store.read() as connection:
         assert measurements.of_run(connection, failed.key) == (failed,)
-        assert measurements.bins(connection, failed) == ()
+        assert histogram(connection, failed) == []
 
 
 def test_numbers_that_are_none_are_stored_as_missing(store: Store) -> None:
@@ -110,7 +111,7 @@ def test_the_bins_of_a_measurement_carry_labels_bounds_counts_and_contributions(
     prepared(store, 0)
     save(store, measurement(0))
     with store.read() as connection:
-        found = measurements.bins(connection, measurement(0))
+        found = histogram(connection, measurement(0))
     assert [(b.bin, b.label, b.lower, b.upper, b.live_count, b.reference_count) for b in found] == [
         (0, "below", None, 0.0, 0, 1),
         (1, "[0, 18)", 0.0, 18.0, 3, 10),
@@ -121,6 +122,20 @@ def test_the_bins_of_a_measurement_carry_labels_bounds_counts_and_contributions(
     ]
     assert [b.contribution_live_reference for b in found] == [0.0, -0.125, 0.625, 0.0, 0.0, 0.0]
     assert [b.contribution_reference_live for b in found] == [0.5, 0.25, -0.25, 0.0, 0.0, 0.0]
+
+
+def histogram(connection: Transaction, one: Measurement) -> list[Row[Any]]:
+    """The measurement in `drift_histograms`, bin by bin."""
+    types = {
+        **dict.fromkeys(("bin", "live_count", "reference_count"), Integer),
+        **dict.fromkeys(("lower", "upper", "contribution_live_reference", "contribution_reference_live"), Number),
+        "label": Text,
+    }
+    keys = {"monitor": one.monitor, "feature": one.feature, "revision": one.revision}
+    query = f"SELECT {', '.join(types)} FROM drift_histograms"
+    columns = [column(name, kind) for name, kind in types.items()]
+    ordered = f"{query} WHERE monitor = :monitor AND feature = :feature AND revision = :revision ORDER BY bin"
+    return list(connection.execute(text(ordered).columns(*columns), keys))
 
 
 def fetched(store: Store, query: str) -> list[dict[str, Any]]:

@@ -12,17 +12,17 @@ from drift_monitor.store.connection import Store
 from drift_monitor.store.outbox import (
     ClaimedNotification,
     Delivery,
+    DeliveryOutcome,
     Notification,
     NotificationFilter,
     NotificationState,
-    Outcome,
     StoredNotification,
 )
 from tests.store.hammer import send_notifications
 from tests.store.making import EXPIRED, HOUR, TTL, add_monitor, notification, prepared
 
-SENT = Delivery(outcome=Outcome.SENT, status_code=200)
-REFUSED = Delivery(outcome=Outcome.RETRY, status_code=503, error="busy", delay=HOUR)
+SENT = Delivery(outcome=DeliveryOutcome.SENT, status_code=200)
+REFUSED = Delivery(outcome=DeliveryOutcome.RETRY, status_code=503, error="busy", delay=HOUR)
 
 
 @pytest.fixture(autouse=True)
@@ -62,10 +62,11 @@ def test_what_was_sent_is_not_sent_again(store: Store) -> None:
     assert settle(store, claimed, SENT)
     assert claim(store) is None
     with store.read() as connection:
-        (found,) = outbox.history(connection, monitor="loans")
+        (found,) = outbox.page(connection, NotificationFilter(monitor="loans"), limit=2)
         assert found.notification.state is NotificationState.SENT
         assert found.sent_at is not None
-        assert outbox.deliveries(connection, claimed.notification.id) == ((1, SENT),)
+        (tries,) = outbox.last_tries(connection, [claimed.notification.id], 9).values()
+        assert [(one.attempt, one.outcome) for one in tries] == [(1, DeliveryOutcome.SENT)]
 
 
 def test_a_sender_that_dies_leaves_its_notification_to_another_under_the_same_id(store: Store) -> None:
@@ -76,8 +77,8 @@ def test_a_sender_that_dies_leaves_its_notification_to_another_under_the_same_id
     assert not settle(store, dead, SENT)
     assert settle(store, heir, SENT)
     with store.read() as connection:
-        attempts = [attempt for attempt, _ in outbox.deliveries(connection, dead.notification.id)]
-    assert attempts == [1, 2]
+        (tries,) = outbox.last_tries(connection, [dead.notification.id], 9).values()
+    assert [one.attempt for one in tries] == [1, 2]
 
 
 def test_later_notifications_of_the_same_monitor_and_receiver_wait_behind_a_retry(store: Store) -> None:
@@ -92,7 +93,7 @@ def test_later_notifications_of_the_same_monitor_and_receiver_wait_behind_a_retr
 
 def test_a_dead_notification_no_longer_holds_up_the_next(store: Store) -> None:
     add(store, notification(1), notification(2))
-    settle(store, held(store), Delivery(outcome=Outcome.DEAD, status_code=404, error="gone"))
+    settle(store, held(store), Delivery(outcome=DeliveryOutcome.DEAD, status_code=404, error="gone"))
     assert held(store).notification == notification(2)
     with store.read() as connection:
         assert outbox.states(connection) == {
@@ -106,7 +107,7 @@ def test_a_retry_comes_when_its_time_has_come(store: Store) -> None:
     settle(store, held(store), replace(REFUSED, delay=timedelta(0)))
     assert held(store).attempt == 2
     with store.read() as connection:
-        assert outbox.history(connection)[0].last_error == "busy"
+        assert outbox.page(connection, NotificationFilter(), limit=9)[0].last_error == "busy"
 
 
 def test_a_suppressed_notification_is_kept_and_never_sent(store: Store) -> None:
@@ -140,7 +141,7 @@ def test_queues_say_how_much_waits_for_whom_and_since_when(store: Store) -> None
     settle(store, held(store), SENT)
     with store.read() as connection:
         queues = outbox.queues(connection)
-        oldest = min(one.created_at for one in outbox.history(connection))
+        oldest = min(one.created_at for one in outbox.page(connection, NotificationFilter(), limit=9))
     assert [(one.receiver, one.integration, one.length) for one in queues] == [
         ("hook", "webhook", 1),
         ("mail", "webhook", 1),
@@ -183,7 +184,7 @@ def test_the_last_tries_of_each_notification_are_read_at_once(store: Store) -> N
         "loans/mail/1": [1],
     }
     for one in tries["loans/hook/1"]:
-        assert (one.outcome, one.status_code, one.error) == (Outcome.RETRY, 503, "busy")
+        assert (one.outcome, one.status_code, one.error) == (DeliveryOutcome.RETRY, 503, "busy")
 
 
 @pytest.mark.slow

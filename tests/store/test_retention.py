@@ -9,10 +9,10 @@ from drift_monitor.core.panes import Span
 from drift_monitor.store import alerts, measurements, outbox, panes, references, runs
 from drift_monitor.store.alerts import AlertKey, Episode
 from drift_monitor.store.connection import Store
-from drift_monitor.store.outbox import NotificationState
+from drift_monitor.store.outbox import NotificationFilter, NotificationState
 from drift_monitor.store.panes import PaneRows
 from drift_monitor.store.references import StoredReference
-from drift_monitor.store.retention import Limits, purge, purge_batch
+from drift_monitor.store.retention import RetentionLimits, purge, purge_batch
 from drift_monitor.store.schema import metadata
 from tests.store.making import (
     AGES,
@@ -28,7 +28,7 @@ from tests.store.making import (
     prepared,
 )
 
-LONG_AFTER = Limits(panes_before=hour(3), measurements_before=hour(3))
+LONG_AFTER = RetentionLimits(panes_before=hour(3), measurements_before=hour(3))
 REFERENCE = StoredReference(
     monitor="loans", feature="age", definition="d1", kind="FixedRange", spec=AGES, counts=None,
     built_at=hour(0), span=Span(hour(0), hour(2)),
@@ -138,7 +138,7 @@ def test_a_notification_that_waits_is_never_deleted(store: Store, state: Notific
     prepared(store)
     store.transact(lambda connection: outbox.add(connection, [replace(notification(1), state=state)]))
     with store.read() as connection:
-        created = outbox.history(connection)[0].created_at
+        created = outbox.page(connection, NotificationFilter(), limit=1)[0].created_at
     purge(store, replace(LONG_AFTER, measurements_before=created + HOUR))
     assert rows(store, "outbox") == {"outbox": left}
 
@@ -148,7 +148,7 @@ def test_the_tries_of_a_notification_go_with_it(store: Store) -> None:
     store.transact(lambda connection: outbox.add(connection, [notification(1)]))
     claimed = store.transact(lambda connection: outbox.claim(connection, "one", HOUR))
     assert claimed is not None
-    sent = outbox.Delivery(outcome=outbox.Outcome.SENT)
+    sent = outbox.Delivery(outcome=outbox.DeliveryOutcome.SENT)
     store.transact(lambda connection: outbox.settle(connection, claimed, sent))
     purge(store, replace(LONG_AFTER, measurements_before=claimed.created_at + HOUR))
     assert rows(store, "outbox", "delivery") == {"outbox": 0, "delivery": 0}

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_monitor.store import monitors
+from drift_monitor.store.columns import derived_id
 from drift_monitor.store.connection import Store
-from drift_monitor.store.identities import derived_id
 from drift_monitor.store.texts import clean_document, clean_number, clean_text
 from tests.store.making import add_monitor, hour
 

@@ -8,24 +8,19 @@ from pathlib import Path
 import numpy as np
 from pydantic import SecretStr
 
-from drift_monitor.config.model import (
-    Config,
-    FeatureConfig,
-    FixedTable,
-    MonitorConfig,
-    StoreConfig,
-)
+from drift_monitor.alerting.outcome import EvaluationResult, Watched
+from drift_monitor.alerting.rules import measured_monitor
+from drift_monitor.alerting.services import Services
 from drift_monitor.config.receivers import LogConfig, ReceiverConfig
+from drift_monitor.config.schema import Config, FeatureConfig, FixedTable, MonitorConfig, StoreConfig
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.rules import Metric, Rule, Severity
-from drift_monitor.monitoring.alerts.alarms import Watched
-from drift_monitor.monitoring.commit import commit
-from drift_monitor.monitoring.measuring import Sides, measure, measured_monitor
-from drift_monitor.monitoring.outcome import Outcome
-from drift_monitor.monitoring.planning import planned_run, window_of
-from drift_monitor.monitoring.registration import register_monitors
-from drift_monitor.monitoring.services import Services
+from drift_monitor.evaluation.commit import commit
+from drift_monitor.evaluation.measure import Sides, measure
+from drift_monitor.evaluation.planning import planned_run
+from drift_monitor.evaluation.reference import window_of
+from drift_monitor.evaluation.registration import register_monitors
 from drift_monitor.store import leases, references, runs
 from drift_monitor.store.connection import Store
 from drift_monitor.store.leases import Claim
@@ -123,7 +118,7 @@ def evaluate(services: Services, monitor: MonitorConfig, window_end: datetime, c
     specs = {one.spec.id: one.spec for one in counted.values() if one.spec}
     with services.store.begin() as conn:
         references.save_specs(conn, specs.values())
-    outcome = Outcome(
+    outcome = EvaluationResult(
         window=window,
         revision=0,
         rows=rows,

@@ -9,9 +9,8 @@ from typing import Any
 
 from drift_monitor.config.web import WebConfig
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.web.application import build_server
-from drift_monitor.web.server import WebServer
-from drift_monitor.web.surface import Surface
+from drift_monitor.web.operational import ServerDependencies
+from drift_monitor.web.server import WebServer, build_server
 from tests.web.snapshots import NOON, a_snapshot
 
 PATIENCE_SECONDS = 120.0  # on a busy machine
@@ -65,7 +64,11 @@ def serving(
         **surface,
     }
     server = build_server(
-        Surface(**values), web_config or WebConfig(), address="127.0.0.1:0", external_urls=external_urls, limits=limits
+        ServerDependencies(**values),
+        web_config or WebConfig(),
+        address="127.0.0.1:0",
+        external_urls=external_urls,
+        limits=limits,
     )
     service.server = server
     service.port = server.start()

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from drift_monitor.queries.status import Unmeasured
 from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
     MonitorSnapshot,
@@ -9,7 +10,6 @@ from drift_monitor.web.metrics.snapshot import (
     RowsSnapshot,
     RuleSnapshot,
     Snapshot,
-    Unmeasured,
 )
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

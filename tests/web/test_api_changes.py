@@ -13,9 +13,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from drift_monitor.alerting.services import Services
+from drift_monitor.alerting.silences import list_silences
 from drift_monitor.config.web import WebConfig
-from drift_monitor.monitoring.alerts.silencing import list_silences
-from drift_monitor.monitoring.services import Services
 from drift_monitor.store.silences import SilenceState
 from tests.web.filled import HOUR, evaluate
 from tests.web.serving import Service

@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from drift_monitor.alerting.services import Services
+from drift_monitor.alerting.silences import acknowledge_alert, add_silence
 from drift_monitor.core.matching import parse_matcher
 from drift_monitor.errors import StoreUnavailable
-from drift_monitor.monitoring.alerts.silencing import acknowledge_alert, add_silence
-from drift_monitor.monitoring.registration import register_monitors
-from drift_monitor.monitoring.services import Services
+from drift_monitor.evaluation.registration import register_monitors
 from drift_monitor.store import outbox
-from drift_monitor.store.outbox import Delivery, Outcome
+from drift_monitor.store.outbox import Delivery, DeliveryOutcome
 from tests.web.filled import HOUR, evaluate, reconfigured
 from tests.web.serving import Service, serving
 from tests.web.snapshots import NOON
@@ -251,8 +251,8 @@ def test_a_cursor_goes_on_behind_entries_that_came_later(services: Services, ser
 def test_a_notification_says_how_its_delivery_goes(services: Services, service: Service) -> None:
     for minute, result in enumerate(
         [
-            Delivery(outcome=Outcome.RETRY, status_code=503, error="busy", delay=timedelta(minutes=1)),
-            Delivery(outcome=Outcome.DEAD, status_code=404, error="gone"),
+            Delivery(outcome=DeliveryOutcome.RETRY, status_code=503, error="busy", delay=timedelta(minutes=1)),
+            Delivery(outcome=DeliveryOutcome.DEAD, status_code=404, error="gone"),
         ]
     ):
         claimed = services.store.transact(lambda conn: outbox.claim(conn, "test", HOUR))
@@ -278,7 +278,7 @@ def test_a_notification_says_how_its_delivery_goes(services: Services, service: 
 def test_a_notification_that_waits_says_when_it_is_tried_again(services: Services, service: Service) -> None:
     claimed = services.store.transact(lambda conn: outbox.claim(conn, "test", HOUR))
     assert claimed is not None
-    again = Delivery(outcome=Outcome.RETRY, error="connection refused", delay=timedelta(minutes=5))
+    again = Delivery(outcome=DeliveryOutcome.RETRY, error="connection refused", delay=timedelta(minutes=5))
     services.store.transact(lambda conn: outbox.settle(conn, claimed, again))
 
     (found,) = fetch(service, "notifications")["notifications"]

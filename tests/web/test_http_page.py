@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from drift_monitor.monitoring.services import Services
+from drift_monitor.alerting.services import Services
 from drift_monitor.store import outbox
-from drift_monitor.store.outbox import Delivery, Outcome
+from drift_monitor.store.outbox import Delivery, DeliveryOutcome
 from drift_monitor.web.api.routes import RESOURCES
 from tests.web.filled import HOUR, a_monitor
 from tests.web.serving import Service
@@ -63,7 +63,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     opened = drifting(tmp_path_factory.mktemp("page"), ORDERS)
     claimed = opened.store.transact(lambda conn: outbox.claim(conn, "test", HOUR))
     assert claimed is not None
-    sent = Delivery(outcome=Outcome.SENT, status_code=200)
+    sent = Delivery(outcome=DeliveryOutcome.SENT, status_code=200)
     assert opened.store.transact(lambda conn: outbox.settle(conn, claimed, sent))
     yield opened
     opened.store.close()

@@ -10,10 +10,10 @@ from urllib.parse import quote, urljoin
 
 import pytest
 
+from drift_monitor.alerting.services import Services
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
 from drift_monitor.core.rules import Metric, Severity
 from drift_monitor.errors import StoreUnavailable
-from drift_monitor.monitoring.services import Services
 from drift_monitor.store import leases, outbox, runs
 from drift_monitor.web.pages.routes import page_routes
 from tests.web import hostile
@@ -164,7 +164,7 @@ def test_waiting_and_dead_notifications_are_counted(services: Services, visitor:
     claimed = services.store.transact(lambda conn: outbox.claim(conn, "test", HOUR))
     assert claimed is not None
     services.store.transact(
-        lambda conn: outbox.settle(conn, claimed, outbox.Delivery(outcome=outbox.Outcome.DEAD, error="gone"))
+        lambda conn: outbox.settle(conn, claimed, outbox.Delivery(outcome=outbox.DeliveryOutcome.DEAD, error="gone"))
     )
 
     assert rows_of(visitor.get("/"), "Notifications")["log"].split() == ["log", "log", "0", "–", "1", "0", "0"]

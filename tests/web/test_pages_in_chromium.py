@@ -6,14 +6,14 @@ from urllib.parse import quote
 
 import pytest
 
+from drift_monitor.alerting.self_monitoring import check_monitors
+from drift_monitor.alerting.services import Services
+from drift_monitor.alerting.silences import acknowledge_alert, add_silence
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
 from drift_monitor.core.matching import Matcher, Operator
 from drift_monitor.core.rules import Metric, Severity
-from drift_monitor.monitoring.alerts.silencing import acknowledge_alert, add_silence
-from drift_monitor.monitoring.alerts.wellbeing import check_monitors
-from drift_monitor.monitoring.services import Services
 from drift_monitor.store import alerts, outbox
-from drift_monitor.store.outbox import Delivery, Outcome
+from drift_monitor.store.outbox import Delivery, DeliveryOutcome
 from drift_monitor.web.pages.routes import page_routes
 from tests.web import hostile
 from tests.web.browser import Browser, Page, chromium_path
@@ -83,7 +83,7 @@ def _say_much(services: Services) -> None:
         acknowledge_alert(store, id, author=words[2], comment=words[0])
     claimed = store.transact(lambda conn: outbox.claim(conn, "test", HOUR))
     assert claimed is not None
-    dead = Delivery(outcome=Outcome.DEAD, error=f"{hostile.SCRIPT} {words[1]}")
+    dead = Delivery(outcome=DeliveryOutcome.DEAD, error=f"{hostile.SCRIPT} {words[1]}")
     assert store.transact(lambda conn: outbox.settle(conn, claimed, dead))
 
 

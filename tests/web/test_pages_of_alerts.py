@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from drift_monitor.alerting.services import Services
+from drift_monitor.alerting.silences import acknowledge_alert, add_silence
 from drift_monitor.core.matching import parse_matcher
-from drift_monitor.monitoring.alerts.silencing import acknowledge_alert, add_silence
-from drift_monitor.monitoring.services import Services
 from drift_monitor.store import outbox
-from drift_monitor.store.outbox import Delivery, Outcome
+from drift_monitor.store.outbox import Delivery, DeliveryOutcome
 from drift_monitor.web.pages.routes import page_routes
 from tests.web.filled import HOUR
 from tests.web.markup import Element
@@ -138,7 +138,7 @@ def test_a_monitor_that_nobody_evaluates_is_among_what_fires(services: Services,
 def test_notifications_that_were_given_up_are_shown_with_their_last_error(services: Services, visitor: Visitor) -> None:
     claimed = services.store.transact(lambda conn: outbox.claim(conn, "test", HOUR))
     assert claimed is not None
-    dead = Delivery(outcome=Outcome.DEAD, status_code=404, error=f"answered 404: {HOSTILE}")
+    dead = Delivery(outcome=DeliveryOutcome.DEAD, status_code=404, error=f"answered 404: {HOSTILE}")
     services.store.transact(lambda conn: outbox.settle(conn, claimed, dead))
 
     page = visitor.get("/")

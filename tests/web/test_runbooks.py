@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from drift_monitor.config.shipped import RUNBOOKS, shipped
-from drift_monitor.monitoring.alerts.links import runbook_url
-from drift_monitor.monitoring.alerts.wellbeing import Ailment
+from drift_monitor.alerting.labels import SelfAlert, runbook_url
+from drift_monitor.shipped import RUNBOOKS, shipped
 from drift_monitor.web.pages.routes import page_routes
 from drift_monitor.web.pages.runbooks import read_sections
 from tests.web.browser import Browser, chromium_path
@@ -50,7 +49,7 @@ def test_every_section_has_the_anchor_that_alerts_link_to(page: Element) -> None
     headings = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
     anchors = {heading.attributes["id"] for heading in page.all("h2")}
     assert anchors == {urlsplit(runbook_url("https://drift.example.com/x/", name)).fragment for name in headings}
-    assert {"DataDrift", *Ailment} <= set(headings), "what the service itself sends"
+    assert {"DataDrift", *SelfAlert} <= set(headings), "what the service itself sends"
     assert runbook_url("https://drift.example.com/x/", "DataDrift") == "https://drift.example.com/x/runbooks#datadrift"
 
 

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from drift_monitor.config.web import ClientAuth, TlsConfig, TlsVersion, WebConfig
-from drift_monitor.web.protocol import Limits
+from drift_monitor.web.protocol import ProtocolLimits
 from drift_monitor.web.server import WebServer
 from tests.web import http
 from tests.web.serving import PATIENCE_SECONDS, Service, serving
@@ -55,14 +55,14 @@ def is_closed(connection: socket.socket, seconds: float = PATIENCE_SECONDS) -> b
 
 @pytest.mark.parametrize("connections", [200, 100])
 def test_normal_requests_are_answered_beside_300_half_sent_ones(connections: int) -> None:
-    limits = Limits(connections=connections, head_seconds=NEVER)
+    limits = ProtocolLimits(connections=connections, head_seconds=NEVER)
     with serving(limits=limits) as service, half_open(service, 300, b"GET /metrics HTTP/1.1\r\nHost: loc"):
         for _ in range(40):
             assert http.get(f"{service.url}/metrics").status_code == 200
 
 
 def test_cap_holds_whatever_is_open() -> None:
-    limits = Limits(connections=10, head_seconds=NEVER)
+    limits = ProtocolLimits(connections=10, head_seconds=NEVER)
     with serving(limits=limits) as service, half_open(service, 30, b"GET ") as connections:
         assert http.get(f"{service.url}/-/healthy").status_code == 200
         # The oldest 21 gave way to the 20 that came after them and to the request.
@@ -81,7 +81,7 @@ def test_cap_holds_whatever_is_open() -> None:
     ids=["nothing", "half a head", "half a body", "half a second request"],
 )
 def test_dripping_client_is_cut_at_the_deadline_of_its_phase(sent: bytes) -> None:
-    limits = Limits(head_seconds=0.4, body_seconds=0.4, keep_alive_seconds=1)
+    limits = ProtocolLimits(head_seconds=0.4, body_seconds=0.4, keep_alive_seconds=1)
     started = time.monotonic()
     with serving(limits=limits) as service, half_open(service, 1, sent) as (connection,):
         stop = threading.Event()
@@ -104,7 +104,7 @@ def test_dripping_client_is_cut_at_the_deadline_of_its_phase(sent: bytes) -> Non
 
 
 def test_slow_but_complete_requests_on_one_connection_are_served() -> None:
-    with serving(limits=Limits(head_seconds=NEVER)) as service, half_open(service, 1, b"") as (connection,):
+    with serving(limits=ProtocolLimits(head_seconds=NEVER)) as service, half_open(service, 1, b"") as (connection,):
         for _ in range(3):
             connection.sendall(b"GET /-/healthy HTTP/1.1\r\n")
             connection.sendall(b"Host: localhost\r\n\r\n")
@@ -121,7 +121,7 @@ def test_client_that_does_not_read_its_answer_is_cut() -> None:
         asked.set()
         return PlainTextResponse("x" * 50_000_000)
 
-    limits = Limits(answer_seconds=0.4)
+    limits = ProtocolLimits(answer_seconds=0.4)
     request = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with (
         serving(limits=limits, routes=(Route("/large", large),)) as service,
@@ -166,7 +166,7 @@ def test_stop_lets_a_running_answer_finish() -> None:
 
 
 def test_stop_does_not_wait_for_idle_and_half_open_connections() -> None:
-    with serving(limits=Limits(head_seconds=NEVER)) as service, half_open(service, 20, b"GET "):
+    with serving(limits=ProtocolLimits(head_seconds=NEVER)) as service, half_open(service, 20, b"GET "):
         assert service.server is not None
         started = time.monotonic()
         assert service.server.stop(PATIENCE_SECONDS)
@@ -200,13 +200,16 @@ def client_context(*, with_certificate: bool = False) -> ssl.SSLContext:
 
 
 def test_tls_is_spoken_and_silent_connections_do_not_block_it() -> None:
-    with serving(tls_config(), limits=Limits(handshake_seconds=NEVER)) as service, half_open(service, 50, b""):
+    with serving(tls_config(), limits=ProtocolLimits(handshake_seconds=NEVER)) as service, half_open(service, 50, b""):
         answer = http.get(f"https://localhost:{service.port}/metrics", verify=client_context())
         assert answer.status_code == 200
 
 
 def test_silent_connections_are_cut_at_the_deadline_of_the_handshake() -> None:
-    with serving(tls_config(), limits=Limits(handshake_seconds=0.4)) as service, half_open(service, 2, b"") as silent:
+    with (
+        serving(tls_config(), limits=ProtocolLimits(handshake_seconds=0.4)) as service,
+        half_open(service, 2, b"") as silent,
+    ):
         assert all(is_closed(connection) for connection in silent)
 
 

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from drift_monitor.queries.status import Unmeasured
 from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
     MonitorSnapshot,
     RowsSnapshot,
     RuleSnapshot,
     Snapshot,
-    Unmeasured,
     is_stale,
     without_stale,
 )

@@ -1,15 +1,14 @@
 """What a database must be able to do, and say of itself, for its features to be counted.
 
 A dialect is a list of facts and a few spellings. The builder asks for them; nothing else in the package asks for a
-dialect by name. Two ways of counting exist: `PUSH` has the server count and sends counts, `STREAM` reads rows in
-bounded batches and counts them here, for databases that run inside this process anyway.
+dialect by name. Two ways of counting exist: the server of a `PushDialect` counts and sends counts; rows of any other
+are read in bounded batches and counted here, for databases that run inside this process anyway.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,18 +22,11 @@ from drift_monitor.core.bins import BooleanBins, NumericBins
 from drift_monitor.core.panes import Span
 from drift_monitor.sources.dataset import ColumnInfo
 from drift_monitor.sources.elements import DatasetRows, Relation, ResultRows
-from drift_monitor.sources.failures import Failure, Fault
-
-
-class Counting(StrEnum):
-    """Where rows become counts."""
-
-    PUSH = "push"
-    STREAM = "stream"
+from drift_monitor.sources.failures import ErrorKind, Failure
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class SourceLimits:
     """What a user allows us to take of a database."""
 
     max_connections: int = 2
@@ -59,7 +51,6 @@ class Dialect(ABC):
     """One kind of database."""
 
     name: str
-    counting: Counting
     deadline_grace: timedelta
     """How long after the statement's limit the client ends it itself; zero where nobody else does."""
     features_per_statement: int
@@ -67,11 +58,11 @@ class Dialect(ABC):
     """Whether asking the catalog costs nothing, so that it is asked each time: not every change is an error there."""
 
     @abstractmethod
-    def engine(self, url: sa.URL, limits: Limits) -> sa.Engine:
+    def engine(self, url: sa.URL, limits: SourceLimits) -> sa.Engine:
         """An engine that can only read, with at most the allowed connections."""
 
     @abstractmethod
-    def transaction_settings(self, limits: Limits, *, many_rows: bool) -> str:
+    def transaction_settings(self, limits: SourceLimits, *, many_rows: bool) -> str:
         """SQL that opens each transaction, or nothing."""
 
     @abstractmethod
@@ -83,7 +74,7 @@ class Dialect(ABC):
         """Ask the database to end what a driver's connection is doing."""
 
     @abstractmethod
-    def classify(self, error: DBAPIError) -> Fault:
+    def classify(self, error: DBAPIError) -> ErrorKind:
         """What a driver's error means."""
 
     @abstractmethod

@@ -23,10 +23,10 @@ from drift_monitor.core.bins import BooleanBins, Kind, NumericBins, ValueType
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import FailureReason
 from drift_monitor.sources.dataset import ColumnInfo
-from drift_monitor.sources.dialects.base import CatalogEntry, Counting, Limits, PushAxis, PushDialect, TimeAxis
+from drift_monitor.sources.dialects.base import CatalogEntry, PushAxis, PushDialect, SourceLimits, TimeAxis
 from drift_monitor.sources.edges import decimal_edges, fit_int64, float_edges, integer_edges
 from drift_monitor.sources.elements import DatasetColumn, DatasetRows, Relation, ResultRows
-from drift_monitor.sources.failures import Failure, Fault
+from drift_monitor.sources.failures import ErrorKind, Failure
 from drift_monitor.sources.labels import HEAD_CHARACTERS, LONGEST_LABEL_BYTES, MARK
 from drift_monitor.sources.slices import from_wall_clock, wall_clock
 from drift_monitor.version import __version__
@@ -57,18 +57,18 @@ ZONED = "timestamptz"
 NAIVE_TIMES = {"timestamp", "date"}
 
 FAULTS = {
-    "08": Fault.UNAVAILABLE,  # connection
-    "28": Fault.UNAVAILABLE,  # authorization
-    "3D": Fault.UNAVAILABLE,  # no such database
-    "53": Fault.UNAVAILABLE,  # out of memory, disk, connections
-    "57P": Fault.UNAVAILABLE,  # shutting down, starting up
-    "57014": Fault.TIMEOUT,
-    "40001": Fault.CONFLICT,
-    "40P01": Fault.CONFLICT,
-    "42P01": Fault.TABLE_MISSING,
-    "3F000": Fault.TABLE_MISSING,
-    "42703": Fault.COLUMN_MISSING,
-    "42501": Fault.PERMISSION,
+    "08": ErrorKind.UNAVAILABLE,  # connection
+    "28": ErrorKind.UNAVAILABLE,  # authorization
+    "3D": ErrorKind.UNAVAILABLE,  # no such database
+    "53": ErrorKind.UNAVAILABLE,  # out of memory, disk, connections
+    "57P": ErrorKind.UNAVAILABLE,  # shutting down, starting up
+    "57014": ErrorKind.TIMEOUT,
+    "40001": ErrorKind.CONFLICT,
+    "40P01": ErrorKind.CONFLICT,
+    "42P01": ErrorKind.TABLE_MISSING,
+    "3F000": ErrorKind.TABLE_MISSING,
+    "42703": ErrorKind.COLUMN_MISSING,
+    "42501": ErrorKind.PERMISSION,
 }
 
 SPEAKING_CLASSES = ("42", "3F", "3D", "28", "08", "53", "57")
@@ -116,12 +116,11 @@ class PostgreSQL(PushDialect):
     """Facts and spellings of PostgreSQL."""
 
     name = "postgresql"
-    counting = Counting.PUSH
     deadline_grace = timedelta(seconds=5)
     features_per_statement = 50
     catalog_is_free = False
 
-    def engine(self, url: sa.URL, limits: Limits) -> sa.Engine:
+    def engine(self, url: sa.URL, limits: SourceLimits) -> sa.Engine:
         engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             connect_args={**CONNECTION, **{key: value for key, value in url.query.items() if key in CONNECTION}},
@@ -134,7 +133,7 @@ class PostgreSQL(PushDialect):
         sa.event.listen(engine, "connect", _make_read_only)
         return engine
 
-    def transaction_settings(self, limits: Limits, *, many_rows: bool) -> str:
+    def transaction_settings(self, limits: SourceLimits, *, many_rows: bool) -> str:
         milliseconds = int(limits.statement_timeout.total_seconds() * 1000)
         settings = [
             f"SET LOCAL statement_timeout = {milliseconds}",
@@ -155,12 +154,12 @@ class PostgreSQL(PushDialect):
         except Exception:  # noqa: BLE001 - whatever is wrong with asking, shutting the socket ends it
             self.abort(connection)
 
-    def classify(self, error: DBAPIError) -> Fault:
+    def classify(self, error: DBAPIError) -> ErrorKind:
         state = getattr(error.orig, "sqlstate", None)
         if state is None:
-            return Fault.UNAVAILABLE if isinstance(error, sa.exc.OperationalError) else Fault.QUERY
+            return ErrorKind.UNAVAILABLE if isinstance(error, sa.exc.OperationalError) else ErrorKind.QUERY
         matches = (FAULTS[state[:length]] for length in (5, 3, 2) if state[:length] in FAULTS)
-        return next(matches, Fault.QUERY)
+        return next(matches, ErrorKind.QUERY)
 
     def describe_error(self, error: DBAPIError) -> str:
         state = getattr(error.orig, "sqlstate", None)

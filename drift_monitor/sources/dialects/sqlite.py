@@ -22,10 +22,10 @@ from sqlalchemy.sql.expression import ColumnElement
 from drift_monitor.core.bins import Kind, ValueType
 from drift_monitor.errors import SourceUnavailable
 from drift_monitor.sources.dataset import ColumnInfo
-from drift_monitor.sources.dialects.base import CatalogEntry, Counting, Dialect, Limits, TimeAxis
+from drift_monitor.sources.dialects.base import CatalogEntry, Dialect, SourceLimits, TimeAxis
 from drift_monitor.sources.dialects.sqlite_times import time_axis
 from drift_monitor.sources.elements import DatasetRows, Relation, ResultRows
-from drift_monitor.sources.failures import Failure, Fault
+from drift_monitor.sources.failures import ErrorKind, Failure
 from drift_monitor.sources.labels import text_of
 
 BUSY_SECONDS = 5
@@ -57,15 +57,15 @@ BOOLEAN = ("BOOL",)
 REAL = ("REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL", "NUMBER")
 
 FAULTS = (
-    ("interrupted", Fault.TIMEOUT),
-    ("unable to open database", Fault.UNAVAILABLE),
-    ("database is locked", Fault.UNAVAILABLE),
-    ("database table is locked", Fault.UNAVAILABLE),
-    ("disk i/o error", Fault.UNAVAILABLE),
-    ("file is not a database", Fault.UNAVAILABLE),
-    ("malformed", Fault.QUERY),
-    ("no such table", Fault.TABLE_MISSING),
-    ("no such column", Fault.COLUMN_MISSING),
+    ("interrupted", ErrorKind.TIMEOUT),
+    ("unable to open database", ErrorKind.UNAVAILABLE),
+    ("database is locked", ErrorKind.UNAVAILABLE),
+    ("database table is locked", ErrorKind.UNAVAILABLE),
+    ("disk i/o error", ErrorKind.UNAVAILABLE),
+    ("file is not a database", ErrorKind.UNAVAILABLE),
+    ("malformed", ErrorKind.QUERY),
+    ("no such table", ErrorKind.TABLE_MISSING),
+    ("no such column", ErrorKind.COLUMN_MISSING),
 )
 
 
@@ -73,12 +73,11 @@ class SQLite(Dialect):
     """Facts and spellings of SQLite."""
 
     name = "sqlite"
-    counting = Counting.STREAM
     deadline_grace = timedelta()
     features_per_statement = 200
     catalog_is_free = True
 
-    def engine(self, url: sa.URL, limits: Limits) -> sa.Engine:
+    def engine(self, url: sa.URL, limits: SourceLimits) -> sa.Engine:
         path = url.database
         if not path or path == ":memory:":
             raise SourceUnavailable("a SQLite source needs a file: sqlite:///path/to/file.db")
@@ -94,7 +93,7 @@ class SQLite(Dialect):
         _follow_path(engine, Path(path))
         return engine
 
-    def transaction_settings(self, limits: Limits, *, many_rows: bool) -> str:
+    def transaction_settings(self, limits: SourceLimits, *, many_rows: bool) -> str:
         return ""
 
     def abort(self, connection: Any) -> None:
@@ -104,9 +103,9 @@ class SQLite(Dialect):
     def cancel(self, connection: Any) -> None:
         self.abort(connection)
 
-    def classify(self, error: DBAPIError) -> Fault:
+    def classify(self, error: DBAPIError) -> ErrorKind:
         message = str(error.orig).lower()
-        return next((fault for text, fault in FAULTS if text in message), Fault.QUERY)
+        return next((fault for text, fault in FAULTS if text in message), ErrorKind.QUERY)
 
     def describe_error(self, error: DBAPIError) -> str:
         return str(error.orig)

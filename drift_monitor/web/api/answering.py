@@ -20,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from drift_monitor.errors import AlreadyOver, InputError, StoreError, UnknownId
-from drift_monitor.monitoring.documents import Document
+from drift_monitor.queries.evaluations import JsonObject
+from drift_monitor.queries.readable import Readable
 from drift_monitor.telemetry.logs import WARN, log_failure
-from drift_monitor.web.readable import Readable
 
 _logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 5
@@ -47,12 +47,12 @@ class Call:
 class Answer:
     """A document that is not answered with 200."""
 
-    document: Document
+    document: JsonObject
     status: int
     headers: Mapping[str, str]
 
 
-Handler = Callable[[Call], Document | Answer]
+Handler = Callable[[Call], JsonObject | Answer]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -98,7 +98,7 @@ def failed(request: Request, error: Exception) -> Response:
     return json_response({"error": "the service failed to answer; its log says why"}, 500)
 
 
-def json_response(document: Document, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(document: JsonObject, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # A name from elsewhere may hold what is no character.
     return Response(text.encode("utf-8", "replace"), status, dict(headers or {}), media_type="application/json")

@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 
 from starlette.datastructures import QueryParams
 
-from drift_monitor.config.public import instant
 from drift_monitor.config.report import close_match
+from drift_monitor.core.times import instant
 from drift_monitor.errors import InputError
 
 DEFAULT_LIMIT: Final = 100

@@ -7,16 +7,16 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Mount, Route
 
-from drift_monitor.web.api import alerts, episodes, notifications, silences
+from drift_monitor.queries.readable import Readable
+from drift_monitor.web.api import lists, silences
 from drift_monitor.web.api.answering import Handler, endpoint, failed
-from drift_monitor.web.readable import Readable
 
 RESOURCES: Final[Mapping[str, Mapping[str, Handler]]] = {
-    "/v1/alerts": {"GET": alerts.list_alerts},
-    "/v1/episodes": {"GET": episodes.list_episodes},
-    "/v1/episodes/{id}": {"GET": episodes.show_episode},
-    "/v1/episodes/{id}/acknowledge": {"POST": episodes.acknowledge, "DELETE": episodes.withdraw},
-    "/v1/notifications": {"GET": notifications.list_notifications},
+    "/v1/alerts": {"GET": lists.list_alerts},
+    "/v1/episodes": {"GET": lists.list_episodes},
+    "/v1/episodes/{id}": {"GET": lists.show_episode},
+    "/v1/episodes/{id}/acknowledge": {"POST": lists.acknowledge, "DELETE": lists.withdraw},
+    "/v1/notifications": {"GET": lists.list_notifications},
     "/v1/silences": {"GET": silences.list_silences, "POST": silences.create_silence},
     "/v1/silences/{id}": {"GET": silences.show_silence, "DELETE": silences.end_silence},
 }

@@ -4,12 +4,12 @@ import logging
 import re
 from typing import Any, Final
 
+from drift_monitor.alerting.silences import add_silence, expire_silence
 from drift_monitor.core.matching import Matcher, Operator, parse_matcher
 from drift_monitor.errors import InputError
-from drift_monitor.monitoring.alerts.documents import silence_document
-from drift_monitor.monitoring.alerts.reading import read_silence, read_silences
-from drift_monitor.monitoring.alerts.silencing import add_silence, expire_silence
-from drift_monitor.monitoring.documents import Document
+from drift_monitor.queries.alert_documents import silence_document
+from drift_monitor.queries.alerts import read_silence, read_silences
+from drift_monitor.queries.evaluations import JsonObject
 from drift_monitor.store.silences import SilencePlace, SilenceState
 from drift_monitor.telemetry.logs import INFO, log
 from drift_monitor.web.api.answering import Answer, Call
@@ -24,7 +24,7 @@ _MATCHERS: Final = 'a list of matchers such as "monitor=payments"'
 _MATCHER: Final = 'a matcher such as "monitor=payments", or {"name": "monitor", "value": "payments"}'
 
 
-def list_silences(call: Call) -> Document:
+def list_silences(call: Call) -> JsonObject:
     """A page of those that hold or will hold, or of those in the state that is named."""
     query = Query(call.query, ("state",))
     place = query.moment_and_id()
@@ -37,7 +37,7 @@ def list_silences(call: Call) -> Document:
     return {"silences": page.documents, "next": None if page.next is None else cursor(*page.next)}
 
 
-def show_silence(call: Call) -> Document:
+def show_silence(call: Call) -> JsonObject:
     """One of them, also one that has ended."""
     Query(call.query, (), paged=False)
     return silence_document(*read_silence(call.services.store, call.path["id"]))
@@ -65,7 +65,7 @@ def create_silence(call: Call) -> Answer:
     return Answer(document=document, status=201, headers={"Location": f"silences/{made.id}"})
 
 
-def end_silence(call: Call) -> Document:
+def end_silence(call: Call) -> JsonObject:
     """End one now; it stays readable."""
     Query(call.query, (), paged=False)
     Body.read(call.body, ())

@@ -8,21 +8,11 @@ not look like an alert that resolved.
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
+
+from drift_monitor.queries.status import Unmeasured
 
 STALE_INTERVALS = 3
 MIN_STALE_AGE = timedelta(hours=1)
-
-
-class Unmeasured(StrEnum):
-    """Why a feature has no value from the latest evaluation."""
-
-    TOO_FEW_ROWS = "too_few_rows"
-    NO_ROWS = "no_rows"
-    COLUMN_MISSING = "column_missing"
-    TYPE_CHANGED = "type_changed"
-    UNSUPPORTED_TYPE = "unsupported_type"
-    SOURCE_ERROR = "source_error"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,22 +10,22 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.status import Health
-from drift_monitor.monitoring.alerts.reading import standing_of
-from drift_monitor.store.standings import Series
+from drift_monitor.core.rules import Health
+from drift_monitor.queries.alerts import active_alerts_of
+from drift_monitor.queries.readable import Readable
+from drift_monitor.queries.status import why_unmeasured
+from drift_monitor.store.status import Series
 from drift_monitor.web.charts.bins import BinBar, bins_chart
-from drift_monitor.web.metrics.history import why_unmeasured
 from drift_monitor.web.pages import phrases
+from drift_monitor.web.pages.active import handling_notes
 from drift_monitor.web.pages.feature_reading import DAYS, FeatureReading, read_feature, read_query
-from drift_monitor.web.pages.judgements import judgements, worst_firing
-from drift_monitor.web.pages.listing import worst_severity
+from drift_monitor.web.pages.feature_rows import worst_severity
 from drift_monitor.web.pages.plots import address, bin_bars, plots
-from drift_monitor.web.pages.remarks import remarks
 from drift_monitor.web.pages.rendering import render
+from drift_monitor.web.pages.rule_results import judgements, worst_firing
 from drift_monitor.web.pages.verdict import verdict
-from drift_monitor.web.readable import Readable
 
 
 def show_feature(request: Request, services: Readable, monitor: MonitorConfig, feature: str) -> Response | None:
@@ -34,7 +34,7 @@ def show_feature(request: Request, services: Readable, monitor: MonitorConfig, f
     asked = read_query(request.query_params, monitor)
     with services.store.read() as conn:
         reading = read_feature(conn, Series(monitor.name, feature), asked, at)
-        firing = [one for one in standing_of(conn, [monitor], reading.active, ()) if one.is_firing]
+        firing = [one for one in active_alerts_of(conn, [monitor], reading.active, ()) if one.is_firing]
     is_missing = asked.window_end is not None and reading.selected is None
     if is_missing or not (reading.latest or _is_configured(monitor, feature)):
         return None
@@ -50,7 +50,7 @@ def show_feature(request: Request, services: Readable, monitor: MonitorConfig, f
         asked=asked,
         reading=reading,
         severity=severity.value if severity else "",
-        remarks=remarks([(one.of.key.rule, one.handling) for one in firing]),
+        handling_notes=handling_notes([(one.of.key.rule, one.handling) for one in firing]),
         trouble=_trouble(reading),
         verdict=verdict(reading.selected, asked.unit) if reading.selected else None,
         bars=bars,

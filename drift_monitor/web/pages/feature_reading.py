@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.schedule import interval
 from drift_monitor.errors import InputError
-from drift_monitor.store import alerts, measurements, references, runs, standings
+from drift_monitor.store import alerts, measurements, references, runs, status
 from drift_monitor.store.alerts import AlertRow, Episode
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
 from drift_monitor.store.runs import Run
-from drift_monitor.store.standings import Series, Stretch
+from drift_monitor.store.status import Range, Series
 from drift_monitor.web.pages.verdict import Unit
 
 DAYS = (2, 7, 30, 90, 365)  # lengths of the history one may ask for
@@ -24,7 +24,7 @@ _MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class FeatureQuery:
     """The query of the page; `window_end` None is the last good window."""
 
     window_end: datetime | None
@@ -64,7 +64,7 @@ class FeatureReading:
         return min(ends, default=None)
 
 
-def read_query(query: Mapping[str, str], monitor: MonitorConfig) -> Asked:
+def read_query(query: Mapping[str, str], monitor: MonitorConfig) -> FeatureQuery:
     """What is asked for; raises InputError, naming what can't be read."""
     try:
         window_end = datetime.fromisoformat(query["window_end"]) if query.get("window_end") else None
@@ -76,7 +76,7 @@ def read_query(query: Mapping[str, str], monitor: MonitorConfig) -> Asked:
         raise InputError("The query's window_end needs a time zone: write 2026-11-20T12:00:00Z.")
     if days not in DAYS:
         raise InputError(f"The query's days must be one of {', '.join(map(str, DAYS))}.")
-    return Asked(window_end=window_end, unit=unit, days=days)
+    return FeatureQuery(window_end=window_end, unit=unit, days=days)
 
 
 def default_days(monitor: MonitorConfig) -> int:
@@ -84,13 +84,13 @@ def default_days(monitor: MonitorConfig) -> int:
     return next((days for days in DAYS if timedelta(days=days) >= _WINDOWS * interval(monitor.schedule)), DAYS[-1])
 
 
-def read_feature(conn: Transaction, series: Series, asked: Asked, at: datetime) -> FeatureReading:
+def read_feature(conn: Transaction, series: Series, asked: FeatureQuery, at: datetime) -> FeatureReading:
     """Everything the page shows."""
     latest = _newest(conn, series, None)
     selected = _selected(conn, series, asked, latest)
     start, end = _range(asked, selected, latest, at)
-    stretch = Stretch(monitor=series.monitor, since=start, until=end, features=(series.feature,))
-    history = standings.histories(conn, [stretch]).get(series, [])
+    stretch = Range(monitor=series.monitor, since=start, until=end, features=(series.feature,))
+    history = status.histories(conn, [stretch]).get(series, [])
     spec_ids = [selected.bin_spec] if selected and selected.bin_spec else []
     return FeatureReading(
         latest=latest,
@@ -116,16 +116,16 @@ def _newest(conn: Transaction, series: Series, window_end: datetime | None) -> M
     return next(iter(measurements.history(conn, which, limit=1)), None)
 
 
-def _selected(conn: Transaction, series: Series, asked: Asked, latest: Measurement | None) -> Measurement | None:
+def _selected(conn: Transaction, series: Series, asked: FeatureQuery, latest: Measurement | None) -> Measurement | None:
     """The window that was asked for, or the last good one, or whatever there is; with counts."""
     if asked.window_end is not None:
         chosen = _newest(conn, series, asked.window_end)
     elif latest is not None:
-        good = standings.last_good(conn, [series], latest.window_end - _LOOKBACK).get(series)
+        good = status.last_good(conn, [series], latest.window_end - _LOOKBACK).get(series)
         chosen = good.measurement if good else latest
     else:
         chosen = None
-    return standings.counted(conn, [chosen])[series] if chosen else None
+    return status.counted(conn, [chosen])[series] if chosen else None
 
 
 def _begin(start: datetime, end: datetime, history: Sequence[Measurement]) -> datetime:
@@ -136,7 +136,7 @@ def _begin(start: datetime, end: datetime, history: Sequence[Measurement]) -> da
 
 
 def _range(
-    asked: Asked, selected: Measurement | None, latest: Measurement | None, at: datetime
+    asked: FeatureQuery, selected: Measurement | None, latest: Measurement | None, at: datetime
 ) -> tuple[datetime, datetime]:
     """The history shown: up to the newest window, or around the selected one where that is older."""
     length = timedelta(days=asked.days)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
+from drift_monitor.core.rules import Health
 from drift_monitor.core.schedule import interval
-from drift_monitor.core.status import Health
-from drift_monitor.web.metrics.history import Standings, next_run_at
+from drift_monitor.queries.status import Status, next_run_at
 from drift_monitor.web.metrics.snapshot import is_stale
-from drift_monitor.web.pages.listing import FeatureRow
+from drift_monitor.web.pages.feature_rows import FeatureRow
 from drift_monitor.web.pages.phrases import age_text
 
 
@@ -31,9 +31,7 @@ class MonitorRow:
         return sum(row.state == state for row in self.features)
 
 
-def monitor_row(
-    monitor: MonitorConfig, features: Sequence[FeatureRow], standing: Standings, at: datetime
-) -> MonitorRow:
+def monitor_row(monitor: MonitorConfig, features: Sequence[FeatureRow], standing: Status, at: datetime) -> MonitorRow:
     """The monitor as it stands at `at`."""
     done = standing.done.get(monitor.name)
     health, detail = _health(monitor, standing, at)
@@ -49,7 +47,7 @@ def monitor_row(
     )
 
 
-def _health(monitor: MonitorConfig, standing: Standings, at: datetime) -> tuple[str, str]:
+def _health(monitor: MonitorConfig, standing: Status, at: datetime) -> tuple[str, str]:
     tried, done = standing.tried.get(monitor.name), standing.done.get(monitor.name)
     if tried is None:
         return "waiting", "not evaluated yet"

@@ -6,20 +6,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from drift_monitor.config.durations import format_duration
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import interval
-from drift_monitor.store import alerts, runs, standings
+from drift_monitor.queries.readable import Readable
+from drift_monitor.queries.status import read_status
+from drift_monitor.store import alerts, runs, status
 from drift_monitor.store.alerts import Episode
 from drift_monitor.store.runs import RunFilter
-from drift_monitor.store.standings import Stretch
-from drift_monitor.web.metrics.history import read_standings
+from drift_monitor.store.status import Range
 from drift_monitor.web.pages import phrases
-from drift_monitor.web.pages.firing import read_firing
+from drift_monitor.web.pages.active import read_firing
+from drift_monitor.web.pages.feature_rows import feature_rows, trend
 from drift_monitor.web.pages.health import monitor_row
-from drift_monitor.web.pages.heat import Histories, columns_of, draw_heatmap
-from drift_monitor.web.pages.listing import feature_rows, trend
+from drift_monitor.web.pages.heatmap import Histories, columns_of, draw_heatmap
 from drift_monitor.web.pages.rendering import links_of, render
-from drift_monitor.web.readable import Readable
 
 MOST_RUNS = 20
 MOST_EPISODES = 30
@@ -29,7 +29,7 @@ def show_monitor(request: Request, services: Readable, monitor: MonitorConfig) -
     """The page."""
     at = services.clock.now()
     with services.store.read() as conn:
-        standing = read_standings(conn, [monitor])
+        standing = read_status(conn, [monitor])
         features = feature_rows(monitor, standing)
         row = monitor_row(monitor, features, standing, at)
         firing = read_firing(conn, [monitor], standing)
@@ -39,8 +39,8 @@ def show_monitor(request: Request, services: Readable, monitor: MonitorConfig) -
         histories: Histories = {}
         recent: Sequence[Episode] = ()
         if columns is not None:
-            stretch = Stretch(monitor=monitor.name, since=columns.start, until=columns.until)
-            histories = standings.histories(conn, [stretch])
+            stretch = Range(monitor=monitor.name, since=columns.start, until=columns.until)
+            histories = status.histories(conn, [stretch])
             recent = alerts.episodes(conn, monitor=monitor.name, since=columns.start)
     return render(
         request,

@@ -9,18 +9,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from drift_monitor.core.rules import Severity
-from drift_monitor.store import outbox, silences, standings
+from drift_monitor.queries.readable import Readable
+from drift_monitor.queries.status import Status, read_status
+from drift_monitor.store import outbox, silences, status
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.outbox import NotificationFilter, NotificationState, StoredNotification
 from drift_monitor.store.silences import Silence, SilenceState
-from drift_monitor.store.standings import Series
-from drift_monitor.web.metrics.history import Standings, read_standings
-from drift_monitor.web.pages.firing import MOST_WITH_BINS, FiringFeature, read_firing
+from drift_monitor.store.status import Series
+from drift_monitor.web.pages.active import MOST_WITH_BINS, FiringFeature, read_firing
+from drift_monitor.web.pages.feature_rows import FeatureRow, feature_rows, trend, trend_stretch
 from drift_monitor.web.pages.health import MonitorRow, monitor_row
-from drift_monitor.web.pages.listing import FeatureRow, feature_rows, trend, trend_stretch
 from drift_monitor.web.pages.phrases import age_text
 from drift_monitor.web.pages.rendering import render
-from drift_monitor.web.readable import Readable
 
 MOST_MONITORS = 12  # with their features on this page; the others are a link away
 MOST_FEATURES = 8  # of each of them
@@ -110,7 +110,7 @@ def show_overview(request: Request, services: Readable) -> Response:
 def read_overview(conn: Transaction, services: Readable, at: datetime) -> Overview:
     """Everything in one transaction; the number of queries grows with neither monitors nor features."""
     configured, now = services.config.monitors, services.store.now(conn)
-    standing = read_standings(conn, configured)
+    standing = read_status(conn, configured)
     rows = [monitor_row(one, feature_rows(one, standing), standing, at) for one in configured]
     detailed = sorted(rows, key=_badness)[:MOST_MONITORS]
     firing = read_firing(conn, configured, standing)
@@ -134,7 +134,7 @@ def _badness(row: MonitorRow) -> tuple[tuple[int, float], str]:
 
 
 def _trends(
-    conn: Transaction, monitors: Sequence[MonitorRow], shown: Collection[Series], standing: Standings
+    conn: Transaction, monitors: Sequence[MonitorRow], shown: Collection[Series], standing: Status
 ) -> Mapping[Series, Markup]:
     features: list[FeatureRow] = []
     stretches = []
@@ -144,11 +144,11 @@ def _trends(
         if own and stretch is not None:
             stretches.append(stretch)
             features.extend(own)
-    histories = standings.histories(conn, stretches)
+    histories = status.histories(conn, stretches)
     return {row.series: trend(row, histories) for row in features}
 
 
-def _receivers(conn: Transaction, services: Readable, standing: Standings, at: datetime) -> Sequence[ReceiverRow]:
+def _receivers(conn: Transaction, services: Readable, standing: Status, at: datetime) -> Sequence[ReceiverRow]:
     states = outbox.states(conn)
     queues = {queue.receiver: queue for queue in standing.queues}
     configured = {one.name: one.integration for one in services.config.receivers}

@@ -4,13 +4,13 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from drift_monitor.alerting.annotations import bin_text as bin_text
+from drift_monitor.alerting.labels import SelfAlert
 from drift_monitor.config.durations import format_duration
-from drift_monitor.config.model import FixedRange, FixedTable, Reference, SamePeriod, Trailing
+from drift_monitor.config.schema import FixedRange, FixedTable, Reference, SamePeriod, Trailing
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.rules import Metric, Rule
-from drift_monitor.monitoring.alerts.bin_names import bin_text as bin_text
-from drift_monitor.monitoring.alerts.wellbeing import Ailment
-from drift_monitor.web.metrics.snapshot import Unmeasured
+from drift_monitor.queries.status import Unmeasured
 
 QUERY: Final = "query"
 METRIC_NAMES: Final = {
@@ -31,8 +31,8 @@ DIRECTION_NAMES: Final = {
     Direction.NONE: "within noise",
 }
 AILMENT_TEXTS: Final = {
-    Ailment.FAILING.value: "its evaluations fail",
-    Ailment.STALE.value: "nothing has evaluated it for more than three intervals",
+    SelfAlert.FAILING.value: "its evaluations fail",
+    SelfAlert.STALE.value: "nothing has evaluated it for more than three intervals",
 }
 UNMEASURED_TEXTS: Final = {
     Unmeasured.TOO_FEW_ROWS: "too few rows to compare",

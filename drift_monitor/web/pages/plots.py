@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.alerting.annotations import TOP_BINS
+from drift_monitor.alerting.rules import measured_feature
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Metric, Rule
-from drift_monitor.monitoring.alerts.announcement import TOP_BINS
-from drift_monitor.monitoring.measuring import measured_feature
 from drift_monitor.store.alerts import Episode
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.web.charts.bins import BinBar
 from drift_monitor.web.charts.timeline import Band, Line, Point, Threshold, Timeline, timeline
 from drift_monitor.web.pages import phrases
-from drift_monitor.web.pages.feature_reading import Asked, FeatureReading
+from drift_monitor.web.pages.feature_reading import FeatureQuery, FeatureReading
 from drift_monitor.web.pages.rendering import query_text
 from drift_monitor.web.pages.verdict import Unit
 
@@ -32,7 +32,7 @@ class Plot:
     chart: Markup
 
 
-def plots(monitor: MonitorConfig, feature: str, reading: FeatureReading, asked: Asked) -> list[Plot]:
+def plots(monitor: MonitorConfig, feature: str, reading: FeatureReading, asked: FeatureQuery) -> list[Plot]:
     """Both divergences, then one chart for each other metric that a rule watches."""
     if not reading.history:
         return []
@@ -52,7 +52,7 @@ def factor(metric: Metric, unit: Unit) -> float:
 
 
 def _chart(
-    metrics: Sequence[Metric], monitor: MonitorConfig, feature: str, reading: FeatureReading, asked: Asked
+    metrics: Sequence[Metric], monitor: MonitorConfig, feature: str, reading: FeatureReading, asked: FeatureQuery
 ) -> Markup:
     rules = [rule for rule in monitor.rules if rule.metric in metrics]
     names = " and ".join(phrases.METRIC_NAMES[metric] for metric in metrics)
@@ -71,7 +71,7 @@ def _chart(
     return timeline(shown)
 
 
-def _line(metric: Metric, history: Sequence[Measurement], asked: Asked) -> Line:
+def _line(metric: Metric, history: Sequence[Measurement], asked: FeatureQuery) -> Line:
     return Line(
         name=phrases.METRIC_NAMES[metric],
         style=_STYLES.get(metric, "single"),
@@ -79,7 +79,7 @@ def _line(metric: Metric, history: Sequence[Measurement], asked: Asked) -> Line:
     )
 
 
-def _point(metric: Metric, one: Measurement, asked: Asked) -> Point:
+def _point(metric: Metric, one: Measurement, asked: FeatureQuery) -> Point:
     estimate = measured_feature(one).values[metric]
     scale = factor(metric, asked.unit)
     value, low, high = (
@@ -127,7 +127,7 @@ def _band(one: Episode) -> Band:
     )
 
 
-def address(asked: Asked, **change: str | None) -> str:
+def address(asked: FeatureQuery, **change: str | None) -> str:
     """This page's query with something changed; what has its default is left out."""
     query: dict[str, str | None] = {
         "window_end": phrases.iso_text(asked.window_end) if asked.window_end else None,

@@ -19,8 +19,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from drift_monitor.clock import Clock
-from drift_monitor.config.model import MonitorConfig
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.errors import InputError, StoreError
+from drift_monitor.queries.readable import Readable
 from drift_monitor.telemetry.logs import WARN, log_failure
 from drift_monitor.web.pages.assets import asset_routes
 from drift_monitor.web.pages.feature import show_feature
@@ -28,7 +29,6 @@ from drift_monitor.web.pages.monitor import show_monitor
 from drift_monitor.web.pages.overview import show_overview
 from drift_monitor.web.pages.rendering import raw_path, render
 from drift_monitor.web.pages.runbooks import show_runbooks
-from drift_monitor.web.readable import Readable
 
 _logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 5

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from drift_monitor.config.shipped import RUNBOOKS, shipped
+from drift_monitor.queries.readable import Readable
+from drift_monitor.shipped import RUNBOOKS, shipped
 from drift_monitor.web.pages.rendering import render
-from drift_monitor.web.readable import Readable
 
 _SPAN = re.compile(r"`(?P<code>[^`]+)`|\*(?P<em>[^*\s][^*]*)\*|\[(?P<link>[^\]]+)\]\((?P<url>[^)\s]+)\)")
 _ITEM = re.compile(r"\d+\. ")
 
 
 @dataclass(frozen=True)
-class Span:
+class Inline:
     """Some words of one kind: `text`, `code`, `em` or `link`."""
 
     kind: str
@@ -32,12 +32,12 @@ class Span:
 class Block:
     """A paragraph, or a list whose items are numbered."""
 
-    items: Sequence[Sequence[Span]]
+    items: Sequence[Sequence[Inline]]
     is_list: bool
 
 
 @dataclass(frozen=True)
-class Section:
+class RunbookSection:
     """A heading of one word or a few, and what stands below it; the first one is the title of the page."""
 
     title: str
@@ -51,15 +51,15 @@ def show_runbooks(request: Request, services: Readable) -> Response:
     return render(request, "runbooks.html", at=services.clock.now(), title=title, sections=sections)
 
 
-def read_sections(text: str) -> Sequence[Section]:
+def read_sections(text: str) -> Sequence[RunbookSection]:
     """The sections of a page in this kind of Markdown."""
     parts = re.split(r"^#+ +", text, flags=re.MULTILINE)[1:]
     return [_section(*part.partition("\n")[::2]) for part in parts]
 
 
-def _section(title: str, body: str) -> Section:
+def _section(title: str, body: str) -> RunbookSection:
     anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-    return Section(title=title, anchor=anchor, blocks=list(_blocks(body)))
+    return RunbookSection(title=title, anchor=anchor, blocks=list(_blocks(body)))
 
 
 def _blocks(body: str) -> Iterator[Block]:
@@ -72,17 +72,17 @@ def _blocks(body: str) -> Iterator[Block]:
             yield Block(found, is_list)
 
 
-def _spans(text: str) -> Sequence[Span]:
+def _spans(text: str) -> Sequence[Inline]:
     found, end = [], 0
     for match in _SPAN.finditer(text):
-        found.append(Span("text", text[end : match.start()]))
+        found.append(Inline("text", text[end : match.start()]))
         found.append(_marked(match))
         end = match.end()
-    return [span for span in (*found, Span("text", text[end:])) if span.text]
+    return [span for span in (*found, Inline("text", text[end:])) if span.text]
 
 
-def _marked(match: re.Match[str]) -> Span:
+def _marked(match: re.Match[str]) -> Inline:
     kind = str(match.lastgroup).replace("url", "link")
     # A file of the repository is none of this service.
     url = match["url"] if kind == "link" and match["url"].startswith("#") else ""
-    return Span("text" if kind == "link" and not url else kind, match[kind], url)
+    return Inline("text" if kind == "link" and not url else kind, match[kind], url)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.status import MeasurementStatus
+from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.web.pages.phrases import count_text, number_text
 
@@ -22,7 +22,7 @@ class Unit(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Headline:
     """A few words, and the sentence with the numbers."""
 
     headline: str
@@ -37,18 +37,18 @@ _HEADLINES = {
 }
 
 
-def verdict(one: Measurement, unit: Unit = Unit.NATS) -> Verdict:
+def verdict(one: Measurement, unit: Unit = Unit.NATS) -> Headline:
     """What this measurement says."""
     match one.status:
         case MeasurementStatus.OK:
             direction = one.direction or Direction.NONE
-            return Verdict(_HEADLINES[direction], _sentence(one, direction, unit))
+            return Headline(_HEADLINES[direction], _sentence(one, direction, unit))
         case MeasurementStatus.INSUFFICIENT_DATA:
-            return Verdict("Not measured: too few rows to compare.", f"{_rows(one)}; alerts stay as they were.")
+            return Headline("Not measured: too few rows to compare.", f"{_rows(one)}; alerts stay as they were.")
         case MeasurementStatus.NO_DATA:
-            return Verdict("Not measured: one side has no rows.", f"{_rows(one)}; alerts stay as they were.")
+            return Headline("Not measured: one side has no rows.", f"{_rows(one)}; alerts stay as they were.")
         case MeasurementStatus.FAILED:
-            return Verdict("Not measured: the feature could not be read.", one.error or "The reason is not known.")
+            return Headline("Not measured: the feature could not be read.", one.error or "The reason is not known.")
 
 
 def _sentence(one: Measurement, direction: Direction, unit: Unit) -> str:

@@ -23,7 +23,7 @@ from drift_monitor.core.schedule import Cron
 from drift_monitor.daemon.daemon import Daemon
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import SourceError
-from drift_monitor.monitoring import planning
+from drift_monitor.evaluation import planning
 from drift_monitor.sources.dataset import Counter, Dataset, Reading
 from drift_monitor.sources.source import Source
 from drift_monitor.store import leases, runs

@@ -1,0 +1,137 @@
+"""From measurements to alert states: what each rule observed, and what that changes.
+
+Pure: states in, transitions out. The caller reads the states and writes the transitions in the transaction that ends
+the evaluation.
+
+    measurements ──judge──► observations ──advance──► transitions ──► alert rows, episodes, notifications
+
+A revision of an earlier window is replayed: from the states stored before that window, over the latest observations up
+to now. Only where the replay ends elsewhere than the present state does anything change.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from drift_monitor.alerting.outcome import Watched
+from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Change, Transition, advance
+from drift_monitor.core.rules import Estimate, Measured, MeasurementStatus, Metric, Observation, Rule, judge
+from drift_monitor.store.alerts import AlertKey, AlertRecord
+from drift_monitor.store.measurements import Measurement
+
+Observations = Mapping[AlertKey, Observation]
+States = Mapping[AlertKey, AlertState]
+Transitions = Mapping[AlertKey, Transition]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """One window as the alerts saw it."""
+
+    at: datetime
+    revision: int
+    observations: Observations
+
+
+def observe(rules: Iterable[Rule], watched: Watched) -> dict[AlertKey, Observation]:
+    """What each rule saw of each feature, and of the monitor."""
+    features = [(one.feature, one.segment, measured_feature(one)) for one in watched.measurements]
+    observations: dict[AlertKey, Observation] = {}
+    for rule in rules:
+        if rule.metric.is_of_monitor:
+            observations[AlertKey("", "", rule.id)] = judge(rule, watched.monitor)
+            continue
+        for feature, segment, measured in features:
+            observations[AlertKey(feature, segment, rule.id)] = judge(rule, measured)
+    return observations
+
+
+def advance_all(rules: Sequence[Rule], states: States, window: Window) -> dict[AlertKey, Transition]:
+    """One step of every alert that was observed and whose rule is configured."""
+    by_id = {rule.id: rule for rule in rules}
+    return {
+        key: advance(states.get(key, INACTIVE), observation, by_id[key.rule], window.at, window.revision)
+        for key, observation in window.observations.items()
+        if key.rule in by_id
+    }
+
+
+def removed(states: States, configured: Iterable[AlertKey]) -> dict[AlertKey, Transition]:
+    """Alerts whose feature or rule is no longer configured end here."""
+    known = set(configured)
+    return {
+        key: Transition(
+            state=INACTIVE,
+            change=Change.RESOLVED if state.phase is AlertPhase.FIRING else Change.NONE,
+            reason="its feature or rule is no longer configured",
+        )
+        for key, state in states.items()
+        if key not in known and state != INACTIVE
+    }
+
+
+def replay_all(
+    rules: Sequence[Rule], before: States, windows: Sequence[Window]
+) -> tuple[dict[AlertKey, Transition], ...]:
+    """One round of transitions a window, from the states before the first of them."""
+    states, rounds = dict(before), []
+    for window in windows:
+        transitions = advance_all(rules, states, window)
+        states.update({key: one.state for key, one in transitions.items()})
+        rounds.append(transitions)
+    return tuple(rounds)
+
+
+def revised(present: States, rounds: Sequence[Transitions]) -> dict[AlertKey, Transition]:
+    """Where the replay ended, as changes of the present: only the difference fires or resolves."""
+    ended: dict[AlertKey, AlertState] = {}
+    for transitions in rounds:
+        ended.update({key: one.state for key, one in transitions.items()})
+    return {
+        key: Transition(
+            state=state,
+            change=_difference(present.get(key, INACTIVE), state),
+            reason="late rows changed the counts of an earlier window",
+        )
+        for key, state in ended.items()
+    }
+
+
+def records(observations: Observations, transitions: Transitions) -> tuple[AlertRecord, ...]:
+    """Each alert after a window, with what its rule saw."""
+    return tuple(
+        AlertRecord(key=key, alert=transitions[key].state, observation=observation)
+        for key, observation in observations.items()
+        if key in transitions
+    )
+
+
+def _difference(present: AlertState, replayed: AlertState) -> Change:
+    was, now = present.phase is AlertPhase.FIRING, replayed.phase is AlertPhase.FIRING
+    if was and not now:
+        return Change.RESOLVED
+    return Change.FIRED if now and not was else Change.NONE
+
+
+def measured_feature(measurement: Measurement) -> Measured:
+    """What the rules of a feature are judged on."""
+    values: dict[Metric, Estimate] = {}
+    for metric in Metric:
+        if metric.is_divergence:
+            value, low, high = measurement.estimate(metric)
+            values[metric] = Estimate(
+                value=value, low=low, high=high, corrected=getattr(measurement, f"{metric.value}_corrected")
+            )
+    values[Metric.MISSING_RATIO] = Estimate(value=measurement.live_missing_ratio)
+    values[Metric.UNSEEN_RATIO] = Estimate(value=measurement.live_unseen_ratio)
+    return Measured(status=measurement.status, values=values)
+
+
+def measured_monitor(rows: int, newest: datetime | None, settled_at: datetime) -> Measured:
+    """What the rules of the monitor itself are judged on: rows of the window, and the age of its newest row."""
+    age = (settled_at - newest).total_seconds() if newest is not None else None
+    values: Mapping[Metric, Estimate] = {
+        Metric.ROWS: Estimate(value=float(rows)),
+        Metric.FRESHNESS: Estimate(value=age),
+    }
+    return Measured(status=MeasurementStatus.OK, values=values)

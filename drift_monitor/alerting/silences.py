@@ -1,0 +1,175 @@
+"""Silence alerts for a while, and acknowledge one: what operators say through the command line and the HTTP interface.
+
+A silence keeps back what has not been told yet: alerts that begin to fire, and repeats. What a receiver was told
+before is also told to be over. Everything kept back stays in the outbox as `suppressed`, and an alert that still fires
+when its silence ends is told then.
+
+What a silence could keep back: the labels that the alerts of a configuration can have, firing or not.
+
+Alerts of monitors that have left the configuration are not thought of, nor features that were renamed.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from drift_monitor.alerting.labels import SelfAlert, drift_labels, self_labels
+from drift_monitor.config.fields import RESERVED_LABELS
+from drift_monitor.config.schema import Config, MonitorConfig
+from drift_monitor.core.matching import Matcher, check_matchers, match_all
+from drift_monitor.core.times import instant
+from drift_monitor.errors import AlreadyOver, InputError, UnknownId
+from drift_monitor.store import acknowledgements, alerts, silences
+from drift_monitor.store.acknowledgements import Acknowledgement
+from drift_monitor.store.connection import Store, Transaction
+from drift_monitor.store.silences import Silence, SilenceState
+from drift_monitor.store.texts import clean_text
+
+MAX_MATCHERS: Final = 50  # each is held against each alert
+MAX_WORDS: Final = 2000  # characters of an author or comment
+LONGEST: Final = timedelta(days=366)  # a longer silence is a rule that should be removed
+
+
+def add_silence(
+    store: Store,
+    matchers: Sequence[Matcher],
+    *,
+    starts_at: datetime | None = None,
+    ends_at: datetime | None = None,
+    duration: timedelta | None = None,
+    author: str,
+    comment: str,
+) -> Silence:
+    """Silence from now or `starts_at` on, until `ends_at` or for `duration`; raises InputError."""
+    if len(matchers) > MAX_MATCHERS:
+        raise InputError(f"the silence has {len(matchers)} matchers, at most {MAX_MATCHERS} are allowed")
+    check_matchers(matchers)
+    written_by, because = _words("author", author), _words("comment", comment)
+
+    def work(conn: Transaction) -> Silence:
+        now = store.now(conn)
+        start = starts_at or now
+        end = ends_at if ends_at is not None else _after(start, duration)
+        _check_times(start, end, now)
+        return silences.add(conn, matchers=matchers, starts_at=start, ends_at=end, author=written_by, comment=because)
+
+    return store.transact(work)
+
+
+def expire_silence(store: Store, id: str) -> Silence:
+    """End a silence now; raises InputError where there is none, or it has ended."""
+
+    def work(conn: Transaction) -> Silence:
+        ended = silences.expire(conn, id)
+        found = silences.find(conn, id)
+        if found is None:
+            raise UnknownId(f"no silence has the id {id!r}; the list of silences shows them")
+        if not ended:
+            raise AlreadyOver(f"the silence {id} has ended at {instant(found.ends_at)} already")
+        return found
+
+    return store.transact(work)
+
+
+def list_silences(store: Store, *, with_expired: bool = False) -> Sequence[tuple[Silence, SilenceState]]:
+    """The silences with how they stand now."""
+    with store.read() as conn:
+        now = store.now(conn)
+        return [(one, one.state(now)) for one in silences.listed(conn, with_expired=with_expired)]
+
+
+def acknowledge_alert(store: Store, episode_id: str, *, author: str, comment: str) -> Acknowledgement:
+    """Say who looks after a firing alert, so that it is not repeated; raises InputError where it does not fire."""
+    written_by, because = _words("author", author), _words("comment", comment)
+
+    def work(conn: Transaction) -> Acknowledgement:
+        _check_fires(conn, episode_id)
+        return acknowledgements.acknowledge(conn, episode_id, author=written_by, comment=because)
+
+    return store.transact(work)
+
+
+def withdraw_acknowledgement(store: Store, episode_id: str) -> None:
+    """Nobody looks after a firing alert any more: it is repeated again; raises InputError where nobody did."""
+
+    def work(conn: Transaction) -> None:
+        _check_fires(conn, episode_id)
+        if not acknowledgements.withdraw(conn, episode_id):
+            raise AlreadyOver(f"the alert {episode_id} is not acknowledged by anybody")
+
+    store.transact(work)
+
+
+def _check_fires(conn: Transaction, episode_id: str) -> None:
+    episode = alerts.find_episode(conn, episode_id)
+    if episode is None:
+        raise UnknownId(f"no alert that fired has the id {episode_id!r}; the list of alerts shows those that fire")
+    if episode.closed_window is not None:
+        raise AlreadyOver(f"the alert {episode_id} was over at {instant(episode.closed_window)} already")
+
+
+def covering(silenced: Sequence[Silence], labels: Mapping[str, str]) -> Silence | None:
+    """The silence that keeps back an alert with these labels, or None."""
+    return next((one for one in silenced if one.covers(labels)), None)
+
+
+def _after(start: datetime, duration: timedelta | None) -> datetime:
+    if duration is None:
+        raise InputError("a silence needs an end: say until when or for how long")
+    try:
+        return start + duration
+    except OverflowError:
+        raise InputError(f"a silence from {instant(start)} on can't last that long: the calendar ends before") from None
+
+
+def _check_times(start: datetime, end: datetime, now: datetime) -> None:
+    if end <= start:
+        raise InputError(f"the silence ends at {instant(end)}, which is not after its start {instant(start)}")
+    if end <= now:
+        raise InputError(f"the silence ends at {instant(end)}, which is past")
+    if end - start > LONGEST:
+        raise InputError(
+            f"the silence lasts {(end - start).days} days, at most {LONGEST.days} are allowed; "
+            "for longer, take the rule out of the configuration"
+        )
+
+
+def _words(name: str, text: str) -> str:
+    """Text that a person wrote, on one line or several; empty or endless text is refused."""
+    told = re.sub(r"[^\S\n]+", " ", clean_text(text)).strip()
+    if not told:
+        raise InputError(f"{name}: is empty; others need to know")
+    if len(told) > MAX_WORDS:
+        raise InputError(f"{name}: has {len(told)} characters, at most {MAX_WORDS} are kept")
+    return told
+
+
+OWN_LABELS = RESERVED_LABELS | {"rule"}
+
+
+def label_names(config: Config) -> frozenset[str]:
+    """The labels that an alert may have: ours, and those of the configured monitors."""
+    return OWN_LABELS.union(*(monitor.labels for monitor in config.monitors))
+
+
+def reaches(config: Config, matchers: Sequence[Matcher]) -> bool:
+    """Whether an alert of a configured monitor could be meant."""
+    return any(_reaches(monitor, matchers) for monitor in config.monitors)
+
+
+def _reaches(monitor: MonitorConfig, matchers: Sequence[Matcher]) -> bool:
+    if monitor.features != "all":
+        return any(match_all(matchers, labels) for labels in _alerts(monitor, [one.name for one in monitor.features]))
+    # What its features are called is known only to the database: any name is possible.
+    others = [one for one in matchers if one.name != "feature"]
+    return any(match_all(others, labels) for labels in _alerts(monitor, [""]))
+
+
+def _alerts(monitor: MonitorConfig, features: Sequence[str]) -> Iterator[Mapping[str, str]]:
+    """The labels of each alert that this monitor can have."""
+    for rule in monitor.rules:
+        for feature in [""] if rule.metric.is_of_monitor else features:
+            yield drift_labels(monitor, feature, "", rule)
+    for ailment in SelfAlert:
+        yield self_labels(monitor, ailment.value)

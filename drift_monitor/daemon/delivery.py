@@ -1,0 +1,76 @@
+"""Deliver: one thread a receiver at most, so that a dead receiver delays nobody but itself."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from drift_monitor.alerting.deliver import deliver_next
+from drift_monitor.alerting.services import Services
+from drift_monitor.daemon.settings import DaemonSettings
+from drift_monitor.errors import StoreError
+from drift_monitor.telemetry.logs import WARN, log
+
+_logger = logging.getLogger(__name__)
+THREADS = 8  # receivers served at a time
+
+
+class DeliveryWorkers:
+    """Sends what waits in the outbox."""
+
+    def __init__(self, services: Callable[[], Services], settings: DaemonSettings) -> None:
+        self._services = services
+        self._lease = settings.sending
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="courier")
+        self._busy: set[str] = set()
+        self._idle = threading.Condition()
+        self._draining = threading.Event()
+
+    def deliver(self) -> None:
+        """One tick: a thread for every receiver that is not being served."""
+        for receiver in self._services().senders:
+            with self._idle:
+                if receiver in self._busy or self._draining.is_set():
+                    continue
+                self._busy.add(receiver)
+            self._pool.submit(self._serve, receiver)
+
+    def flush(self, seconds: float) -> bool:
+        """Every receiver that is not being served once more: shutting down. False where some take longer than that."""
+        self._draining.set()
+        for receiver in self._services().senders:
+            with self._idle:
+                if receiver in self._busy:
+                    continue
+                self._busy.add(receiver)
+            self._pool.submit(self._serve_once, receiver)
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._busy, timeout=seconds)
+
+    def close(self) -> None:
+        self._draining.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _serve(self, receiver: str) -> None:
+        with self._serving(receiver):
+            while not self._draining.is_set() and self._deliver_next(receiver):
+                pass
+
+    def _serve_once(self, receiver: str) -> None:
+        with self._serving(receiver):
+            self._deliver_next(receiver)
+
+    def _deliver_next(self, receiver: str) -> bool:
+        return deliver_next(self._services(), receivers=[receiver], lease=self._lease)
+
+    @contextmanager
+    def _serving(self, receiver: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            log(_logger, WARN, "store_unavailable", str(error), receiver=receiver)
+        finally:
+            with self._idle:
+                self._busy.discard(receiver)
+                self._idle.notify_all()

@@ -1,0 +1,143 @@
+"""From histograms to measurements and observations: no I/O, no clock.
+
+A measurement is `ok` only where both sides have rows enough. `insufficient_data` keeps its counts but has no
+divergence; `no_data` has no values at all; `failed` says why. None of the three ever reads as zero drift.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from drift_monitor.config.schema import MonitorConfig
+from drift_monitor.core.comparison import Comparison, compare_histograms
+from drift_monitor.core.histogram import Histogram
+from drift_monitor.core.panes import Span
+from drift_monitor.core.rules import MeasurementStatus, Metric
+from drift_monitor.store.measurements import Measurement
+
+LIVE_REFERENCE, REFERENCE_LIVE = "live_reference", "reference_live"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """The two histograms of one feature, or why there are none.
+
+    `covered` is False where a sliding reference holds less than half of its range; `waiting_rows` counts the
+    reference rows where they are still too few to make bins from.
+    """
+
+    feature: str
+    live: Histogram | None = None
+    reference: Histogram | None = None
+    covered: bool = True
+    waiting_rows: int | None = None
+    failure: str | None = None
+    error: str | None = None
+
+
+def measure(
+    monitor: MonitorConfig, window: Span, revision: int, window_rows: int, features: Sequence[Sides]
+) -> tuple[Measurement, ...]:
+    """One measurement a feature, in the order given. `window_rows`: live rows of the window, whatever the feature."""
+    statuses = {sides.feature: _status(monitor, sides) for sides in features}
+    compared = [sides for sides in features if statuses[sides.feature] is MeasurementStatus.OK]
+    comparisons = dict(
+        zip(
+            (sides.feature for sides in compared),
+            compare_histograms(
+                [(sides.live, sides.reference) for sides in compared if sides.live and sides.reference],
+                monitor.smoothing,
+            ),
+            strict=True,
+        )
+    )
+    return tuple(
+        _measurement(
+            monitor, window, revision, window_rows, sides, statuses[sides.feature], comparisons.get(sides.feature)
+        )
+        for sides in features
+    )
+
+
+def _status(monitor: MonitorConfig, sides: Sides) -> MeasurementStatus:
+    if sides.failure is not None:
+        return MeasurementStatus.FAILED
+    if sides.waiting_rows is not None:
+        return MeasurementStatus.INSUFFICIENT_DATA if sides.waiting_rows else MeasurementStatus.NO_DATA
+    live = sides.live.rows if sides.live else 0
+    reference = sides.reference.rows if sides.reference else 0
+    if live == 0 or reference == 0:
+        return MeasurementStatus.NO_DATA
+    if min(live, reference) < monitor.min_rows or not sides.covered:
+        return MeasurementStatus.INSUFFICIENT_DATA
+    return MeasurementStatus.OK
+
+
+def _measurement(
+    monitor: MonitorConfig,
+    window: Span,
+    revision: int,
+    window_rows: int,
+    sides: Sides,
+    status: MeasurementStatus,
+    comparison: Comparison | None,
+) -> Measurement:
+    live, reference = sides.live, sides.reference
+    spec = live.spec if live else reference.spec if reference else None
+    return Measurement(
+        monitor=monitor.name,
+        feature=sides.feature,
+        segment="",
+        window_start=window.start,
+        window_end=window.end,
+        revision=revision,
+        status=status,
+        live_rows=live.rows if live else window_rows,
+        reference_rows=reference.rows if reference else sides.waiting_rows or 0,
+        bin_spec=spec.id if spec else None,
+        live_counts=_counts(live),
+        reference_counts=_counts(reference),
+        failure=sides.failure,
+        error=sides.error,
+        **_ratios(status, live, reference),
+        **_divergences(comparison),
+    )
+
+
+def _counts(histogram: Histogram | None) -> tuple[int, ...] | None:
+    return tuple(histogram.counts.tolist()) if histogram else None
+
+
+def _ratios(status: MeasurementStatus, live: Histogram | None, reference: Histogram | None) -> dict[str, Any]:
+    if status in (MeasurementStatus.NO_DATA, MeasurementStatus.FAILED) or live is None or reference is None:
+        return {}
+    return {
+        "live_missing_ratio": live.missing_rows / live.rows,
+        "reference_missing_ratio": reference.missing_rows / reference.rows,
+        "live_unseen_ratio": live.unknown_rows / live.rows,
+    }
+
+
+def _divergences(comparison: Comparison | None) -> dict[str, Any]:
+    if comparison is None:
+        return {}
+    values: dict[str, Any] = {"noise_floor": comparison.noise_floor, "direction": comparison.direction}
+    for metric in Metric:
+        if not metric.is_divergence:
+            continue
+        low, high = comparison.interval[metric.value] or (None, None)
+        values |= {
+            metric.value: getattr(comparison, metric.value),
+            f"{metric.value}_low": low,
+            f"{metric.value}_high": high,
+            f"{metric.value}_corrected": comparison.corrected[metric.value],
+        }
+    values["contribution_live_reference"] = tuple(comparison.contributions[LIVE_REFERENCE].tolist())
+    values["contribution_reference_live"] = tuple(comparison.contributions[REFERENCE_LIVE].tolist())
+    return values
+
+
+def newest_of(moments: Iterable[datetime | None]) -> datetime | None:
+    """The latest of the moments that are known."""
+    return max((moment for moment in moments if moment is not None), default=None)

@@ -1,0 +1,201 @@
+"""What a first configuration for a table should say: features, schedule, reference, each with the reason.
+
+Everything is a proposal that a person reads, so every choice carries a note. Keys are left out because a
+distribution of keys says nothing; other columns are watched, whatever they look like.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from drift_monitor.config.schema import FixedRange, Trailing
+from drift_monitor.core.binning import CategoricalProfile, NumericProfile, Profile
+from drift_monitor.core.bins import Kind, ValueType
+from drift_monitor.core.panes import Span
+from drift_monitor.errors import FeatureError, InputError
+from drift_monitor.setup.inspection import DAY, HOUR, Inspection, TableHistory, inspect_table, sounds_like_time
+from drift_monitor.sources.dataset import FeatureColumn
+from drift_monitor.sources.source import Source
+
+MIN_ROWS = 200
+_FEWEST_ROWS = 20  # fewer say nothing at all
+_QUANTILES, _TOP = 16, 30
+_OWN_BINS = 16  # so many distinct numbers have a bin each
+_FEW_LABELS = 50  # numbers in a key column that are still labels, not keys
+_LONGEST_REFERENCE = timedelta(days=28)
+_UNIQUE = 0.5  # distinct values per row from which on a text is a key or free text
+_SHORTEST_HISTORY = 2 * DAY
+_KEY_NAME = re.compile(r"(.*_)?(id|uuid|guid|key|pk|fk|no|nr|number|hash|token)|.*(Id|ID|Key)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposedFeature:
+    """A column to watch. `bins`: the key and count of its bins; None for two truth values."""
+
+    name: str
+    kind: Kind
+    bins: tuple[str, int] | None
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How often a monitor looks, and at how much. `every` is as long as a pane."""
+
+    pane: timedelta
+    window: timedelta
+    min_rows: int
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """All that a configuration for one table needs. `left_out`: columns that are not watched, with the reason."""
+
+    inspection: Inspection
+    features: Sequence[ProposedFeature]
+    left_out: Sequence[tuple[str, str]]
+    timing: Timing
+    reference: FixedRange | Trailing
+    reference_note: str
+
+
+def propose(source: Source, table: str) -> Proposal:
+    """Look at a table and propose how to watch it. Raises InputError where it has no times, SourceError."""
+    inspection = inspect_table(source, table)
+    history = inspection.history
+    timing = _timing(history)
+    reference, note = _reference(history, timing)
+    span = (
+        Span(reference.from_, reference.to) if isinstance(reference, FixedRange) else Span(history.start, history.end)
+    )
+    features, left_out = _features(source, inspection, span)
+    if not features:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out) or "it has no other column than its time"
+        raise InputError(f"table {table!r} has no column to watch: {reasons}")
+    return Proposal(
+        inspection=inspection,
+        features=features,
+        left_out=left_out,
+        timing=timing,
+        reference=reference,
+        reference_note=note,
+    )
+
+
+def _timing(history: TableHistory) -> Timing:
+    """The shortest window that has rows enough on a weak day."""
+    whole = history.daily[1:] or history.daily  # the first day has rows in a part of it only
+    days = sorted(whole[-28:])
+    weak = days[len(days) // 10]
+    usual = sum(days) / len(days)
+    about = f"about {usual:,.0f} rows a day"
+    if weak >= MIN_ROWS:
+        return Timing(pane=HOUR, window=DAY, min_rows=MIN_ROWS, note=f"the last day: {about}")
+    for window in (7, 28):
+        if window * usual >= MIN_ROWS:
+            note = f"{about}, so that a window needs {window} days"
+            return Timing(pane=DAY, window=window * DAY, min_rows=MIN_ROWS, note=note)
+    least = max(_FEWEST_ROWS, int(28 * usual / 2))
+    return Timing(pane=DAY, window=28 * DAY, min_rows=least, note=f"{about} only, so that small windows must do")
+
+
+def _reference(history: TableHistory, timing: Timing) -> tuple[FixedRange | Trailing, str]:
+    """The older part of the rows, at most four weeks; what slides where there is no older part."""
+    if history.length < _SHORTEST_HISTORY:
+        trailing = 7 * timing.window if timing.window == DAY else 4 * timing.window
+        return Trailing(trailing=min(trailing, _LONGEST_REFERENCE)), (
+            "there is no older part to compare with yet; measured once half of that is there"
+        )
+    live = max(history.length / 4, min(timing.window, history.length / 2))
+    unit = DAY if timing.pane >= DAY or history.length >= 14 * DAY else HOUR
+    to = _floor(history.end - live, unit)
+    start = _floor(history.start, unit)
+    if start + unit < to and history.start > start:
+        start += unit  # the first one has rows in a part of it only
+    start = max(start, to - _LONGEST_REFERENCE)
+    if start >= to:
+        start = to - unit
+    return FixedRange(from_=start, to=to), "an older part of its rows: choose a time when all was well"
+
+
+def _floor(at: datetime, unit: timedelta) -> datetime:
+    since = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return at - since % unit
+
+
+def _features(
+    source: Source, inspection: Inspection, span: Span
+) -> tuple[Sequence[ProposedFeature], Sequence[tuple[str, str]]]:
+    columns = inspection.description.columns
+    times = {name for name, info in columns.items() if info.is_time or name == inspection.time_column.name}
+    watched = [name for name, info in columns.items() if info.kind is not None and name not in times]
+    profiles = source.profile(inspection.dataset, [FeatureColumn(feature=name, column=name) for name in watched], span)
+    features: list[ProposedFeature] = []
+    left_out = [(name, "our role may not read it") for name in inspection.description.forbidden]
+    for name, info in columns.items():
+        if name == inspection.time_column.name:
+            continue
+        found = _feature(name, profiles[name]) if name in profiles else f"{info.sql_type or 'its type'} has no bins"
+        if isinstance(found, str):
+            left_out.append((name, found))
+        else:
+            features.append(found)
+    return features, left_out
+
+
+def _feature(name: str, profile: Profile | FeatureError) -> ProposedFeature | str:
+    """The feature, or why it is left out."""
+    if not name.strip():
+        return "its name is blank"
+    match profile:
+        case FeatureError():
+            return str(profile)
+        case NumericProfile():
+            return _number(name, profile)
+        case CategoricalProfile():
+            return _label(name, profile)
+        case _:
+            return ProposedFeature(name=name, kind=Kind.BOOLEAN, bins=None, note="true or false")
+
+
+def _number(name: str, profile: NumericProfile) -> ProposedFeature | str:
+    if profile.minimum is None or profile.maximum is None:
+        return "it has no values in the reference"
+    values = {float(value) for value in profile.sample}
+    if profile.value_type is ValueType.INTEGER:
+        if _is_key(name, len(values), len(profile.sample), profile):
+            return "looks like a key; with `kind: categorical` its most frequent values could be watched"
+        if values == {0.0, 1.0}:
+            return ProposedFeature(name=name, kind=Kind.BOOLEAN, bins=None, note="0 or 1")
+        if _KEY_NAME.fullmatch(name):
+            note = f"{len(values)} different keys"
+            return ProposedFeature(name=name, kind=Kind.CATEGORICAL, bins=("top", _TOP), note=note)
+    if sounds_like_time(name) and len(values) > _UNIQUE * len(profile.sample):
+        return "sounds like a time; times are not compared"
+    reach = f"{profile.minimum:.6g} to {profile.maximum:.6g}"
+    note = f"{reach}; each value has a bin of its own" if len(values) <= _OWN_BINS else reach
+    return ProposedFeature(name=name, kind=Kind.NUMERIC, bins=("quantiles", _QUANTILES), note=note)
+
+
+def _is_key(name: str, distinct: int, sampled: int, profile: NumericProfile) -> bool:
+    """Integers named as keys with many values, or counted up row by row."""
+    if _KEY_NAME.fullmatch(name):
+        return distinct > min(_FEW_LABELS, _UNIQUE * sampled)
+    dense = int(profile.maximum or 0) - int(profile.minimum or 0) < 2 * max(profile.rows, 1)
+    return sampled > 1 and distinct == sampled and dense and distinct > _FEW_LABELS
+
+
+def _label(name: str, profile: CategoricalProfile) -> ProposedFeature | str:
+    rows, labels = sum(count for _, count in profile.labels), len(profile.labels)
+    if not labels:
+        return "it has no values in the reference"
+    if not profile.complete or (labels > _FEW_LABELS and labels > _UNIQUE * rows):
+        if sounds_like_time(name):
+            return "sounds like a time; times are not compared"
+        found = f"{labels:,}" if profile.complete else f"more than {labels:,}"
+        return f"{found} different texts: a key or free text; an expression over it, such as its length, can be watched"
+    more = f", the {_TOP} most frequent have bins" if labels > _TOP else ""
+    note = f"{labels:,} {'label' if labels == 1 else 'labels'}{more}"
+    return ProposedFeature(name=name, kind=Kind.CATEGORICAL, bins=("top", _TOP), note=note)

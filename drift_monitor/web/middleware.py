@@ -1,0 +1,145 @@
+"""What every request passes before it reaches a route, and every answer on its way out.
+
+    size of the head (431) -> Host (421) -> credentials (401) -> foreign Origin (403) -> size of the body (413) -> route
+
+`/-/healthy` and `/-/ready` need no credentials and say nothing but yes or no. Every answer, refusals included, carries
+the security headers; those of the web configuration win over ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from drift_monitor.web.access import AllowedHosts, BasicAuth
+
+HEALTH_PATHS = frozenset({"/-/healthy", "/-/ready"})
+API_PATHS = "/api/"  # where refusals are JSON, like all other errors
+MAX_HEAD_BYTES = 16 * 1024
+MAX_BODY_BYTES = 256 * 1024
+# Slow password checks at a time: guessing must not take the threads that serve everybody else.
+_MAX_PASSWORD_CHECKS = 2
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What the gate lets through."""
+
+    hosts: AllowedHosts
+    users: BasicAuth = field(default_factory=lambda: BasicAuth({}))
+    origins: frozenset[str] = frozenset()  # of external URLs, as a browser writes them
+    headers: Mapping[str, str] = field(default_factory=dict)
+    max_head_bytes: int = MAX_HEAD_BYTES
+    max_body_bytes: int = MAX_BODY_BYTES
+
+
+class Middleware:
+    """The outermost ASGI application."""
+
+    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+        self._app = app
+        self._policy = policy
+        self._headers = {**SECURITY_HEADERS, **policy.headers}
+        self._checks = anyio.CapacityLimiter(_MAX_PASSWORD_CHECKS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+
+        async def send_protected(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refused = await self._refuse(scope)
+        if refused is None and scope["method"] not in _READING:
+            body = await _read_body(receive, self._policy.max_body_bytes)
+            if body is None:
+                refused = _refusal(scope, 413, "The body is too large.")
+            else:
+                receive = _replay(body, receive)
+        await (refused or self._app)(scope, receive, send_protected)
+
+    async def _refuse(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._policy.max_head_bytes:
+            return _refusal(scope, 431, "The header fields are too large.")
+        if not self._policy.hosts.allow(headers.get("host", "")):
+            return _refusal(scope, 421, "This service does not answer to that host name; see --web.external-url.")
+        if scope["path"] not in HEALTH_PATHS and not await self._authenticated(headers.get("authorization")):
+            challenge = {"WWW-Authenticate": 'Basic realm="drift-monitor", charset="UTF-8"'}
+            return _refusal(scope, 401, "Authentication is required.", challenge)
+        if scope["method"] not in _READING and self._is_foreign(scope, headers):
+            return _refusal(scope, 403, "Requests from another site are refused.")
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._policy.max_body_bytes:
+            return _refusal(scope, 413, "The body is too large.")
+        return None
+
+    async def _authenticated(self, authorization: str | None) -> bool:
+        known = self._policy.users.recall(authorization)
+        if known is not None:
+            return known
+        return await anyio.to_thread.run_sync(self._policy.users.check, authorization, limiter=self._checks)
+
+    def _is_foreign(self, scope: Scope, headers: Headers) -> bool:
+        if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+            return True
+        origin = headers.get("origin")
+        own = f"{scope['scheme']}://{headers.get('host', '')}"
+        return origin is not None and origin.lower() != own.lower() and origin.lower() not in self._policy.origins
+
+
+def origin_of(url: str) -> str:
+    """The origin of an external URL as a browser sends it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
+
+
+def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    # Closed, since the rest of the request is not read.
+    headers = {**(headers or {}), "Connection": "close"}
+    if scope["path"].startswith(API_PATHS):
+        return JSONResponse({"error": text}, status, headers)
+    return PlainTextResponse(text + "\n", status, headers)
+
+
+async def _read_body(receive: Receive, limit: int) -> bytes | None:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > limit:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replay
