@@ -20,7 +20,7 @@ from drift_monitor.core.distribution import Smoothing, SmoothingMethod
 from drift_monitor.core.panes import PaneGrid
 from drift_monitor.core.rules import Comparand, Metric, Rule, Severity
 from drift_monitor.core.schedule import Cron, Every, Schedule
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import InputError, Problem
 
 Binning = InstanceOf[Quantiles] | InstanceOf[Uniform] | InstanceOf[Edges] | InstanceOf[Top]
@@ -84,7 +84,7 @@ class FixedRange(Value):
     to: datetime
 
     def public(self) -> dict[str, Any]:
-        return {"from": instant(self.from_), "to": instant(self.to)}
+        return {"from": rfc3339(self.from_), "to": rfc3339(self.to)}
 
 
 class Trailing(Value):
