@@ -72,6 +72,13 @@ def test_a_threshold_is_said_exactly(metric: Metric, threshold: float, said: str
     assert words.threshold(Rule(id="r", metric=metric, above=threshold)) == said
 
 
+@pytest.mark.parametrize(
+    ("share", "drawn"), [(0.0, ""), (1.0, "█" * 24), (0.5, "█" * 12), (1 / 24 / 8, "▏"), (7 / 24 / 8, "▉")]
+)
+def test_bars_are_as_long_as_their_share_in_eighths(share: float, drawn: str) -> None:
+    assert words.bar(share, 24) == drawn.ljust(24)
+
+
 def test_a_share_that_occurs_is_never_drawn_as_nothing() -> None:
     assert words.bar(0.0001, 4) == "▏   "
     assert words.bar(0.0, 4) == "    "

@@ -28,8 +28,8 @@ def rfc3339(at: datetime, timespec: str = "auto") -> str:
     `timespec` is that of `isoformat`: with a fixed one texts sort as moments do. Raises InputError without a zone.
     """
     if at.tzinfo is None:
-        raise InputError(f"a time needs a zone: {at.isoformat()}")
-    # isoformat is six times faster than strftime, which also forgets the zeros of years before 1000.
+        raise InputError(f"a time without zone can't be written: {at.isoformat()}")
+    # Not strftime: it forgets the zeros of years before 1000.
     return at.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
