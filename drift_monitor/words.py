@@ -9,21 +9,11 @@ from typing import Final
 
 from drift_monitor.core.bins import Bin, Number, Reserved
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.rules import Metric, Rule
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Rule
 from drift_monitor.core.times import format_duration
 
 NOTHING: Final = "–"
-METRIC_NAMES: Final = {
-    Metric.KL_LIVE_REFERENCE: "KL(live‖reference)",
-    Metric.KL_REFERENCE_LIVE: "KL(reference‖live)",
-    Metric.PSI: "PSI",
-    Metric.JS: "JS",
-    Metric.HELLINGER: "Hellinger",
-    Metric.MISSING_RATIO: "missing values",
-    Metric.UNSEEN_RATIO: "unseen values",
-    Metric.ROWS: "rows",
-    Metric.FRESHNESS: "age of the newest row",
-}
 DIRECTION_NAMES: Final = {
     Direction.NEW: "new values",
     Direction.LOST: "lost values",

@@ -12,16 +12,15 @@ from drift_monitor.alerting.labels import dashboard_url, drift_labels, feature_u
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState
 from drift_monitor.core.bins import BinSpec
-from drift_monitor.core.divergence import Divergence
-from drift_monitor.core.rules import Comparand, Metric, Rule
-from drift_monitor.core.significance import floor_from_kl
+from drift_monitor.core.divergence import DIVERGENCES, Metric
+from drift_monitor.core.rules import Comparand, Rule
+from drift_monitor.core.significance import noise_floor
 from drift_monitor.core.times import rfc3339
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
 from drift_monitor.notify.message import BinShare as BinShare
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.words import (
     DIRECTION_SENTENCES,
-    METRIC_NAMES,
     amount,
     bin_name,
     count,
@@ -97,7 +96,7 @@ def summary(subject: AlertContext, status: AlertStatus) -> str:
     """One line: what, how much, against what."""
     rule = subject.rule
     if status is AlertStatus.RESOLVED:
-        return f"{subject.name}: the alert on {METRIC_NAMES[rule.metric]} is over ({subject.reason})"
+        return f"{subject.name}: the alert on {rule.metric.label} is over ({subject.reason})"
     limit = f"{rule.side} {_limit(rule)}"
     value = _measured(subject)
     match rule.metric:
@@ -111,7 +110,7 @@ def summary(subject: AlertContext, status: AlertStatus) -> str:
             return f"{subject.name}: the newest row is {value} old, {limit}"
         case metric:
             verb = "drifted" if rule.above is not None else "stands still"
-            return f"{subject.name} {verb}: {METRIC_NAMES[metric]} {value} {limit}"
+            return f"{subject.name} {verb}: {metric.label} {value} {limit}"
 
 
 def description(subject: AlertContext, status: AlertStatus) -> str:
@@ -143,7 +142,7 @@ def _sentences(subject: AlertContext, status: AlertStatus) -> Iterator[str]:
             yield from _bins_sentence(subject.spec, measurement)
         yield _estimate_sentence(subject.rule.metric, measurement)
     if is_firing:
-        yield f"The rule is {METRIC_NAMES[subject.rule.metric]} {condition(subject.rule)}."
+        yield f"The rule is {subject.rule.metric.label} {condition(subject.rule)}."
         if subject.state.since is not None:
             yield f"Beyond it since the window that ended {minute(subject.state.since)} UTC."
     if measurement is not None:
@@ -160,11 +159,11 @@ def _rows(measurement: Measurement) -> str:
 
 
 def _estimate_sentence(metric: Metric, measurement: Measurement) -> str:
-    value, low, high = measurement.estimate(metric)
+    value, low, high, _ = measurement.estimate(metric)
     floor = _floor(metric, measurement)
     if value is None:
-        return f"{METRIC_NAMES[metric]} is not known."
-    said = f"{METRIC_NAMES[metric]} is {_amount(metric, value)}"
+        return f"{metric.label} is not known."
+    said = f"{metric.label} is {_amount(metric, value)}"
     if floor is not None:
         said += f", where sampling alone gives {_amount(metric, floor)}"
     if low is not None and high is not None:
@@ -225,7 +224,7 @@ def _numbers(subject: AlertContext) -> Mapping[str, str]:
         case Metric.UNSEEN_RATIO:
             return numbers | _given(value=measurement.live_unseen_ratio)
         case divergence:
-            value, low, high = measurement.estimate(divergence)
+            value, low, high, _ = measurement.estimate(divergence)
             direction = {"direction": measurement.direction.value} if measurement.direction else {}
             floor = _floor(divergence, measurement)
             return numbers | direction | _given(value=value, interval_low=low, interval_high=high, noise_floor=floor)
@@ -249,13 +248,13 @@ def _given(**values: float | None) -> dict[str, str]:
 def _floor(metric: Metric, measurement: Measurement) -> float | None:
     """What sampling alone gives of this divergence; the measurement holds that of KL."""
     floor = measurement.noise_floor
-    return None if floor is None else floor_from_kl(floor, Divergence(metric.value))
+    return None if floor is None else noise_floor(DIVERGENCES[metric], floor)
 
 
 def _measured(subject: AlertContext) -> str:
     metric, measurement = subject.rule.metric, subject.measurement
     if measurement is not None and metric.is_divergence:
-        value, low, high = measurement.estimate(metric)
+        value, low, high, _ = measurement.estimate(metric)
         if value is not None and low is not None and high is not None:
             return f"{number(value)} (95 %: {number(low)} to {number(high)})"
     value = subject.state.value

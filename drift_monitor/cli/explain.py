@@ -13,7 +13,7 @@ from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_histo
 from drift_monitor.cli.printing import emit_shown, in_bits, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.rules import Metric
+from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.queries.evaluations import (
     EvaluatedAlert,
     Evaluation,
@@ -50,7 +50,7 @@ def _chart(
     evaluation: Evaluation, measurement: Measurement, alarms: list[EvaluatedAlert], units: str
 ) -> Iterator[RenderableType]:
     yield from _heading(measurement)
-    if measurement.psi is not None:
+    if measurement.value(Metric.PSI) is not None:
         yield Text("")
         yield _values(measurement, units)
     bins = bin_documents(measurement, evaluation.specs.get(measurement.bin_spec or ""))
@@ -70,16 +70,16 @@ def _heading(one: Measurement) -> Iterator[Text]:
     )
     if one.error is not None:
         yield plain(one.error, style="red")
-    if one.psi is not None:
+    if one.value(Metric.PSI) is not None:
         yield Text(words.DIRECTION_SENTENCES[one.direction or Direction.NONE])
 
 
 def _values(one: Measurement, units: str) -> RenderableType:
     shown = table(("", "value", "95 %, noise taken off", "unit"), numbers=("value", "95 %, noise taken off"))
-    for metric in (metric for metric in Metric if metric.is_divergence):
-        value, low, high = one.estimate(metric)
+    for metric in DIVERGENCES:
+        value, low, high, _ = one.estimate(metric)
         interval = "–" if low is None else f"{words.number(low)} to {words.number(high)}"
-        shown.add_row(words.METRIC_NAMES[metric], words.number(value), interval, units if metric.unit else "")
+        shown.add_row(metric.label, words.number(value), interval, units if metric.unit else "")
     shown.add_row("noise floor of KL", words.number(one.noise_floor), "", units)
     return shown
 

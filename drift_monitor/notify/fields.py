@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from drift_monitor.core.rules import Metric
+from drift_monitor.core.divergence import Metric
 from drift_monitor.notify import wording
-from drift_monitor.words import METRIC_NAMES, amount, count, number, one_line
+from drift_monitor.words import amount, count, number, one_line
 
-_NAMES: Mapping[str, str] = {metric.value: name for metric, name in METRIC_NAMES.items()}
+_NAMES: Mapping[str, str] = {metric.value: metric.label for metric in Metric}
 _METRICS = {metric.value: metric for metric in Metric}
 # Annotations that are told in a place of their own, or as a fact of another name. All others are the monitor's.
 _OWN = frozenset(

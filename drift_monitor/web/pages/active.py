@@ -165,12 +165,12 @@ def _rule(row: AlertRow | Episode, rule: Rule | None, measurement: Measurement |
         )
     value, interval = row.alert.value, ""
     if rule.metric.is_divergence and measurement is not None:
-        value, low, high = measurement.estimate(rule.metric)
+        value, low, high, _ = measurement.estimate(rule.metric)
         if low is not None and high is not None:
             interval = f"{words.number(low)} to {words.number(high)}"
     return FiringRule(
         rule=rule.id,
-        metric=words.METRIC_NAMES[rule.metric],
+        metric=rule.metric.label,
         severity=row.severity,
         value=words.amount(rule.metric, value),
         interval=interval,

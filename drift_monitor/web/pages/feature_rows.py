@@ -118,7 +118,7 @@ def trend(row: FeatureRow, histories: Mapping[Series, Sequence[Measurement]]) ->
     values = [measured_feature(one).values[rule.metric].value for one in history]
     known = [value for value in values if value is not None]
     title = (
-        f"{words.METRIC_NAMES[rule.metric]} over {len(values)} windows: "
+        f"{rule.metric.label} over {len(values)} windows: "
         f"at most {words.amount(rule.metric, max(known, default=None))}, "
         f"now {words.amount(rule.metric, values[-1])}, threshold {words.threshold(rule)}"
     )

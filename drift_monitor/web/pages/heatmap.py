@@ -111,10 +111,7 @@ def _cell(
         said = f"not measured ({one.status.value.replace('_', ' ')})"
     else:
         rule = found.rule
-        said = (
-            f"{words.METRIC_NAMES[rule.metric]} {words.amount(rule.metric, found.compared)} "
-            f"against {words.threshold(rule)}"
-        )
+        said = f"{rule.metric.label} {words.amount(rule.metric, found.compared)} against {words.threshold(rule)}"
     return Cell(
         start=span[0],
         end=span[1],

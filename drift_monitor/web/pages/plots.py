@@ -10,7 +10,8 @@ from drift_monitor import words
 from drift_monitor.alerting.annotations import TOP_BINS
 from drift_monitor.alerting.rules import measured_feature
 from drift_monitor.config.schema import MonitorConfig
-from drift_monitor.core.rules import Metric, Rule
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Rule
 from drift_monitor.store.alerts import Episode
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.web.charts.bins import BinBar
@@ -22,7 +23,6 @@ from drift_monitor.web.pages.verdict import Unit
 
 KL = (Metric.KL_LIVE_REFERENCE, Metric.KL_REFERENCE_LIVE)
 _STYLES = {Metric.KL_LIVE_REFERENCE: "forward", Metric.KL_REFERENCE_LIVE: "backward"}
-_IN_NATS = (*KL, Metric.JS)
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,21 @@ def plots(monitor: MonitorConfig, feature: str, reading: FeatureReading, asked: 
     unit = asked.unit.value
     found = [Plot(f"Both KL divergences, {unit}", _chart(KL, monitor, feature, reading, asked))]
     for metric in others:
-        heading = f"{words.METRIC_NAMES[metric]}{f', {unit}' if metric in _IN_NATS else ''}"
+        heading = f"{metric.label}{f', {unit}' if metric.unit == 'nats' else ''}"
         found.append(Plot(heading, _chart((metric,), monitor, feature, reading, asked)))
     return found
 
 
 def factor(metric: Metric, unit: Unit) -> float:
     """What a stored value of a metric is multiplied with to be shown."""
-    return unit.factor if metric in _IN_NATS else 1.0
+    return unit.factor if metric.unit == "nats" else 1.0
 
 
 def _chart(
     metrics: Sequence[Metric], monitor: MonitorConfig, feature: str, reading: FeatureReading, asked: FeatureQuery
 ) -> Markup:
     rules = [rule for rule in monitor.rules if rule.metric in metrics]
-    names = " and ".join(words.METRIC_NAMES[metric] for metric in metrics)
+    names = " and ".join(metric.label for metric in metrics)
     is_divergence = metrics[0].is_divergence
     shown = Timeline(
         title=f"{names} of {feature} over time",
@@ -74,7 +74,7 @@ def _chart(
 
 def _line(metric: Metric, history: Sequence[Measurement], asked: FeatureQuery) -> Line:
     return Line(
-        name=words.METRIC_NAMES[metric],
+        name=metric.label,
         style=_STYLES.get(metric, "single"),
         points=[_point(metric, one, asked) for one in history],
     )
@@ -93,7 +93,7 @@ def _point(metric: Metric, one: Measurement, asked: FeatureQuery) -> Point:
         value=value,
         low=low,
         high=high,
-        note=f"{at}: {words.METRIC_NAMES[metric]} {said}",
+        note=f"{at}: {metric.label} {said}",
         href=address(asked, window_end=phrases.iso_text(one.window_end)),
     )
 

@@ -60,7 +60,7 @@ def _judgement(rule: Rule, record: AlertRecord | None, row: AlertRow | None, one
     scale = factor(rule.metric, unit)
     return Judgement(
         rule=rule.id,
-        metric=words.METRIC_NAMES[rule.metric],
+        metric=rule.metric.label,
         condition=_condition(rule, unit),
         state=record.alert.phase.value if record else "unknown",
         severity=rule.severity.value,
