@@ -18,7 +18,6 @@ from drift_monitor.core.distribution import (
     SUM_TOLERANCE,
     FloatArray,
     Mask,
-    Pair,
     Smoothing,
     SmoothingMethod,
     probabilities,
