@@ -77,10 +77,10 @@ class FeatureEstimates(Mapping[Metric, Estimate]):
 
     def __getitem__(self, metric: Metric) -> Estimate:
         columns, at = self._columns[metric], self._at
-        value, low, high = columns.value.item(at), columns.low.item(at), columns.high.item(at)
-        if math.isnan(high):
-            low = high = None
-        return Estimate(value, low, high, columns.corrected.item(at))
+        value, corrected = columns.value.item(at), columns.corrected.item(at)
+        if math.isinf(value):
+            return Estimate(value, corrected=corrected)
+        return Estimate(value, columns.low.item(at), columns.high.item(at), corrected)
 
     def __iter__(self) -> Iterator[Metric]:
         return iter(self._columns)
