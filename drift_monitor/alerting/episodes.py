@@ -65,8 +65,9 @@ def record(
     transitions: Transitions,
     *,
     notify: bool,
-) -> None:
-    """Write alert rows, open and close episodes, and put the notifications into the outbox."""
+) -> list[AlertRow]:
+    """Open and close episodes, put the notifications into the outbox; the alert rows, which the caller has to save."""
+    watched = {(measurement.feature, measurement.segment) for measurement in outcome.watched.measurements}
     rules = {rule.id: rule for rule in monitor.rules}
     turns = [
         AlertChange(
@@ -78,10 +79,15 @@ def record(
         for key, one in sorted(transitions.items())
     ]
     written = [
-        _alert_row(conn, monitor, outcome, turn, configured=turn.key.rule in rules and _is_watched(outcome, turn))
+        _alert_row(
+            conn,
+            monitor,
+            outcome,
+            turn,
+            configured=turn.key.rule in rules and (turn.rule.metric.is_of_monitor or turn.key[:2] in watched),
+        )
         for turn in turns
     ]
-    alert_store.save(conn, written)
     news = [
         AlertEvent(episode_id=id, alert=_alert(services, monitor, outcome, turn))
         for turn, row in zip(turns, written, strict=True)
@@ -89,13 +95,7 @@ def record(
     ]
     occasion = Context(monitor=monitor.name, window_end=outcome.window.end, revision=outcome.revision)
     dispatch(services, conn, occasion, monitor.receivers, news, is_past=not notify)
-
-
-def _is_watched(outcome: EvaluationResult, turn: AlertChange) -> bool:
-    """Whether the alert's feature still belongs to the monitor."""
-    if turn.rule.metric.is_of_monitor:
-        return True
-    return any((one.feature, one.segment) == turn.key[:2] for one in outcome.watched.measurements)
+    return written
 
 
 def _alert_row(

@@ -8,7 +8,6 @@ from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.panes import Span
 from drift_monitor.core.rules import Measured
 from drift_monitor.store.measurements import Measurement
-from drift_monitor.store.panes import PaneCounts, PaneRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +28,4 @@ class EvaluationResult:
     rows_read: int
     newest: datetime | None
     watched: Watched
-    pane_counts: Sequence[PaneCounts]
-    pane_rows: Sequence[PaneRows]
     specs: Mapping[str, BinSpec]
