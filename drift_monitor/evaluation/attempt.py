@@ -17,6 +17,7 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.times import instant
 from drift_monitor.errors import LeaseLost, SourceError, SourceUnavailable, StoreError, StoreUnavailable
+from drift_monitor.evaluation.commit import Committed
 from drift_monitor.evaluation.evaluate import Gathered, evaluate, evaluate_together
 from drift_monitor.evaluation.lease_keeper import LeaseKeeper
 from drift_monitor.store import leases, runs
@@ -111,23 +112,23 @@ def attempt(services: Services, monitor: MonitorConfig, claim: Claim, *, notify_
 
 def attempt_together(
     services: Services, monitor: MonitorConfig, claims: Sequence[Claim], gathered: Gathered, *, notify_past: bool
-) -> int:
-    """Evaluate the first of these windows in one transaction; how many. 0 where they are to be attempted one by one.
+) -> Committed | None:
+    """Evaluate the first of these windows in one transaction; None where they are to be attempted one by one.
 
     Whatever goes wrong in a batch undoes the batch. A window's own attempt then says whose failure it is.
     """
     started = services.clock.monotonic()
     try:
-        outcomes = evaluate_together(services, monitor, claims, gathered, notify_past=notify_past)
+        committed = evaluate_together(services, monitor, claims, gathered, notify_past=notify_past)
     except Exception as error:  # noqa: BLE001 told by the attempt of the window that has it
         log(_logger, WARN, "batch_undone", f"Windows are evaluated one by one: {error}", monitor=monitor.name)
-        return 0
-    each = (services.clock.monotonic() - started) / max(len(outcomes), 1)
-    for claim, outcome in zip(claims, outcomes, strict=False):
+        return None
+    each = (services.clock.monotonic() - started) / max(len(committed.outcomes), 1)
+    for claim, outcome in zip(claims, committed.outcomes, strict=False):
         services.telemetry.run_started(monitor.name)
         services.telemetry.run_finished(monitor.name, each)
         _done(services, monitor, claim, outcome)
-    return len(outcomes)
+    return committed if committed.outcomes else None
 
 
 def _done(services: Services, monitor: MonitorConfig, claim: Claim, outcome: EvaluationResult) -> None:

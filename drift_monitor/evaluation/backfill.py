@@ -31,7 +31,7 @@ from drift_monitor.store.runs import Trigger
 PANES_AHEAD = 168  # read by one round of statements: a week of hours
 WAITING_AHEAD = 12  # where a feature has no bins yet: rows enough for them may come with any window
 FIRST_BATCH = 8  # windows, before it is known how long they take
-LONGEST_BATCH = timedelta(seconds=0.25)  # aimed at; a batch that takes twice as long still holds up nobody for long
+LOCKED = timedelta(seconds=0.3)  # what a batch should take of the write lock; twice as much still harms nobody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,17 +129,16 @@ class _Filler:
         return leases.claim_together(conn, self._services.owner, self._keeper.lease, ours) if ours else ()
 
     def _together(self, claims: Sequence[Claim], ahead: Gathered) -> Sequence[Result | None]:
-        clock, done = self._services.clock, 0
+        done = 0
         with self._keeper.holding(*claims):
             while done < len(claims):
                 batch = claims[done : done + self._size]
-                started = clock.monotonic()
-                count = attempt_together(self._services, self._monitor, batch, ahead, notify_past=self._notify)
-                if not count:
-                    self._ahead = None
+                committed = attempt_together(self._services, self._monitor, batch, ahead, notify_past=self._notify)
+                if committed is None:
+                    self._ahead = None  # what another process has changed is read again
                     return [Result.DONE] * done + self._one_by_one(claims[done:])
-                self._fit(count, len(batch), clock.monotonic() - started)
-                done += count
+                self._fit(len(committed.outcomes), len(batch), committed.seconds)
+                done += len(committed.outcomes)
         return [Result.DONE] * done
 
     def _fit(self, done: int, of: int, seconds: float) -> None:
@@ -147,7 +146,7 @@ class _Filler:
         if done < of:
             self._size = done
         elif of == self._size:
-            fitting = int(of * LONGEST_BATCH.total_seconds() / seconds) if seconds else PANES_AHEAD
+            fitting = int(of * LOCKED.total_seconds() / seconds) if seconds else PANES_AHEAD
             self._size = max(1, min(fitting, 2 * of, PANES_AHEAD))
 
     def _one_by_one(self, claims: Sequence[Claim]) -> list[Result | None]:

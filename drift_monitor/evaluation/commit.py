@@ -54,6 +54,14 @@ class AlertUpdate:
     rewritten: Mapping[str, Sequence[AlertRecord]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """The outcomes that took effect, and for how many seconds others could not write to the store meanwhile."""
+
+    outcomes: Sequence[EvaluationResult]
+    seconds: float
+
+
 def commit(
     services: Services,
     monitor: MonitorConfig,
@@ -62,28 +70,32 @@ def commit(
     table: PaneTable,
     *,
     notify_past: bool = True,
-) -> int:
-    """Write the outcomes of windows, oldest first, once and together; how many, counted from the first.
+) -> Committed:
+    """Write the outcomes of windows, oldest first, once and together.
 
     All, unless a feature with a sliding reference begins or ends to drift: later windows are then compared with other
     panes. None, where another process has changed the panes meanwhile. Raises LeaseLost or StoreError with nothing
     written.
     """
 
+    began = services.clock.monotonic()
+
     def finish(conn: Transaction) -> int:
+        nonlocal began
+        began = services.clock.monotonic()
         rows = alert_store.lock(conn, monitor.name)
         if table.is_outdated(conn, monitor):
             return 0
         updates = _judge_in_order(conn, monitor, claims, outcomes, rows)
-        done = list(zip(outcomes, updates, strict=False))
-        results = [_result(outcome, update) for outcome, update in done]
+        judged = list(zip(outcomes, updates, strict=False))
+        results = [_result(outcome, update) for outcome, update in judged]
         leases.confirm_all(conn, list(zip(claims, results, strict=False)))
         changed = pane_store.save(conn, monitor.name, table.fresh_counts, table.fresh_rows)
         measurements.save(
-            conn, [measured for outcome, update in done for measured in _with_alerts(outcome, update.records)]
+            conn, [measured for outcome, update in judged for measured in _with_alerts(outcome, update.records)]
         )
         alert_rows = dict(rows)
-        for claim, (outcome, update) in zip(claims, done, strict=False):
+        for claim, (outcome, update) in zip(claims, judged, strict=False):
             if update.how is not UpdateKind.SHOW:
                 # The windows of a backfill, also of one that was interrupted, are of the past.
                 notify = notify_past or claim.trigger is not Trigger.BACKFILL
@@ -96,16 +108,16 @@ def commit(
             runs.rewrite_alert_states(conn, run_id, [record.to_json() for record in states])
         runs.plan(conn, _revisions(services, conn, monitor, outcomes[0], changed))
         services.observe_step(Step.FINISH_BEFORE_COMMIT, monitor.name)
-        return len(done)
+        return len(judged)
 
     try:
-        return services.store.transact(finish)
+        done = services.store.transact(finish)
     except StoreUnavailable:
         with services.store.read() as conn:
             done = sum(leases.already_done(conn, claim) for claim in claims)
         if not done:
             raise
-        return done
+    return Committed(outcomes=outcomes[:done], seconds=services.clock.monotonic() - began)
 
 
 def _judge_in_order(

@@ -18,7 +18,7 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import FeatureError
-from drift_monitor.evaluation.commit import commit
+from drift_monitor.evaluation.commit import Committed, commit
 from drift_monitor.evaluation.measure import Sides, WindowSides, measure
 from drift_monitor.evaluation.read import PaneTable, RunningTotals, read_panes
 from drift_monitor.evaluation.reference import Reference, ensure_reference, reference_spans, window_of
@@ -48,17 +48,14 @@ def evaluate(services: Services, monitor: MonitorConfig, claim: Claim, *, notify
     window = window_of(monitor, claim.key.window_end)
     revise = monitor.revise if claim.key.revision == 0 else 0
     gathered = gather(services, monitor, ensure_reference(services, monitor, window), [window], revise=revise)
-    (outcome,) = evaluate_together(services, monitor, [claim], gathered, notify_past=notify_past)
-    return outcome
+    committed = evaluate_together(services, monitor, [claim], gathered, notify_past=notify_past)
+    return committed.outcomes[0]
 
 
 def evaluate_together(
     services: Services, monitor: MonitorConfig, claims: Sequence[Claim], gathered: Gathered, *, notify_past: bool = True
-) -> Sequence[EvaluationResult]:
-    """Evaluate claimed windows, oldest first, and commit them at once; the results of those that were.
-
-    All of them, or fewer where the others have to be computed anew: see `commit`.
-    """
+) -> Committed:
+    """Evaluate claimed windows, oldest first, and commit them at once: all, or those that `commit` takes."""
     if reference_spans(monitor, window_of(monitor, claims[0].key.window_end)):
         gathered = replace(gathered, drifting_since=_drifting_since(services, monitor))
     paths = [f"{monitor.name}/{claim.key.window_end.isoformat()}/{claim.key.revision}" for claim in claims]
@@ -67,10 +64,10 @@ def evaluate_together(
     outcomes = compute(monitor, gathered, [claim.key for claim in claims])
     for path in paths:
         services.observe_step(Step.COMPUTE_DONE, path)
-    done = commit(services, monitor, claims, outcomes, gathered.table, notify_past=notify_past)
-    for path in paths[:done]:
+    committed = commit(services, monitor, claims, outcomes, gathered.table, notify_past=notify_past)
+    for path in paths[: len(committed.outcomes)]:
         services.observe_step(Step.FINISH_AFTER_COMMIT, path)
-    return outcomes[:done]
+    return committed
 
 
 def gather(
