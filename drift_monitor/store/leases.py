@@ -248,20 +248,8 @@ def already_done(connection: Connection, held: Claim) -> bool:
 
 def postpone(connection: Connection, held: Claim, delay: timedelta, *, error_code: str, error: str) -> None:
     """Due again after `delay`, health `error`; the attempt is given back. Raises LeaseLost."""
-    _end(
-        connection,
-        held,
-        {
-            "state": RunState.DUE.value,
-            "health": Health.ERROR.value,
-            "next_at": now(connection) + delay,
-            "lease_until": None,
-            "attempts": run.c.attempts - 1,
-            "postponed": run.c.postponed + 1,
-            "error_code": error_code,
-            "error": error,
-        },
-    )
+    again = {"next_at": now(connection) + delay, "attempts": run.c.attempts - 1, "postponed": run.c.postponed + 1}
+    _end(connection, held, RunState.DUE, {**again, "error_code": error_code, "error": error})
 
 
 def retry(connection: Connection, held: Claim, delay: timedelta, *, error_code: str, error: str) -> RunState:
@@ -269,35 +257,15 @@ def retry(connection: Connection, held: Claim, delay: timedelta, *, error_code: 
     if held.attempt >= MAX_ATTEMPTS:
         fail(connection, held, error_code=error_code, error=error)
         return RunState.FAILED
-    _end(
-        connection,
-        held,
-        {
-            "state": RunState.DUE.value,
-            "health": Health.ERROR.value,
-            "next_at": now(connection) + delay,
-            "lease_until": None,
-            "error_code": error_code,
-            "error": error,
-        },
-    )
+    again = {"next_at": now(connection) + delay}
+    _end(connection, held, RunState.DUE, {**again, "error_code": error_code, "error": error})
     return RunState.DUE
 
 
 def fail(connection: Connection, held: Claim, *, error_code: str, error: str) -> None:
     """Given up. Raises LeaseLost."""
-    _end(
-        connection,
-        held,
-        {
-            "state": RunState.FAILED.value,
-            "health": Health.ERROR.value,
-            "finished_at": now(connection),
-            "lease_until": None,
-            "error_code": error_code,
-            "error": error,
-        },
-    )
+    ended = {"finished_at": now(connection)}
+    _end(connection, held, RunState.FAILED, {**ended, "error_code": error_code, "error": error})
 
 
 def release(connection: Connection, held: Claim) -> bool:
@@ -310,8 +278,10 @@ def release(connection: Connection, held: Claim) -> bool:
     return released.rowcount == 1
 
 
-def _end(connection: Connection, held: Claim, values: Mapping[str, Any]) -> None:
-    if connection.execute(update(run).where(_is_held(held)).values(**values)).rowcount != 1:
+def _end(connection: Connection, held: Claim, state: RunState, values: Mapping[str, Any]) -> None:
+    """End the claim without a result."""
+    ended = update(run).where(_is_held(held)).values(state=state.value, health=Health.ERROR.value, lease_until=None)
+    if connection.execute(ended.values(**values)).rowcount != 1:
         raise _lost(held)
 
 
@@ -390,7 +360,7 @@ def _is_free(moment: datetime) -> ColumnElement[bool]:
 
 def _is_first(moment: datetime) -> ColumnElement[bool]:
     other = run.alias("other")
-    older = tuple_(other.c.window_end, other.c.revision) < _position()
+    older = tuple_(other.c.window_end, other.c.revision) < tuple_(run.c.window_end, run.c.revision)
     elsewhere = and_(other.c.state == RunState.RUNNING.value, other.c.lease_until >= moment)
     return ~(
         select(other.c.id)
@@ -401,7 +371,3 @@ def _is_first(moment: datetime) -> ColumnElement[bool]:
         )
         .exists()
     )
-
-
-def _position() -> Any:
-    return tuple_(run.c.window_end, run.c.revision)
