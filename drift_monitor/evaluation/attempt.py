@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 
-from drift_monitor.alerting.outcome import EvaluationResult
+from drift_monitor.alerting.rules import EvaluationResult
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.times import instant
