@@ -125,7 +125,7 @@ def _divergences(comparison: Comparison | None) -> dict[str, Any]:
     if comparison is None:
         return {}
     return {
-        "estimates": comparison.estimates,
+        "estimates": dict(comparison.estimates),
         "noise_floor": comparison.noise_floor,
         "direction": comparison.direction,
         "contribution_live_reference": tuple(comparison.contributions[LIVE_REFERENCE].tolist()),
