@@ -29,6 +29,7 @@ from drift_monitor.words import (
     percent,
     span,
     threshold,
+    with_unit,
 )
 
 TOP_BINS = 3  # as many as a person reads in a page
@@ -102,8 +103,8 @@ def summary(context: AlertContext) -> str:
     if context.drift is not None:
         estimate, low, high, _ = context.drift.estimate(metric)
         if estimate is not None and low is not None and high is not None:
-            value = f"{number(estimate)} (95 %: {number(low)} to {number(high)})"
-    limit = f"{rule.side} {_threshold(rule)}"
+            value = f"{estimate:.3g} (95 %: {number(low)} to {number(high)})"
+    limit = f"{rule.side} {with_unit(metric, threshold(rule))}"
     match metric:
         case Metric.MISSING_RATIO:
             return f"{name}: {value} of its values are missing, {limit}"
@@ -132,7 +133,7 @@ def condition(rule: Rule) -> str:
         bound = "lower bound " if rule.above is not None else "upper bound "
         comparand = {Comparand.VALUE: "value ", Comparand.CORRECTED: "value less noise "}.get(rule.on, bound)
     windows = f" for {rule.for_windows} windows" if rule.for_windows > 1 else ""
-    return f"{comparand}{rule.side} {_threshold(rule)}{windows}"
+    return f"{comparand}{rule.side} {with_unit(rule.metric, threshold(rule))}{windows}"
 
 
 def _sentences(context: AlertContext) -> Iterator[str]:
@@ -196,12 +197,12 @@ def _numbers(context: AlertContext) -> Mapping[str, str]:
     return {
         **texts,
         **{name: f"{value:.6g}" for name, value in values.items() if value is not None},
-        **{name: str(number) for name, number in rows.items() if number is not None},
+        **{name: str(count) for name, count in rows.items() if count is not None},
         **{name: rfc3339(at) for name, at in times.items() if at is not None},
     }
 
 
-def top_bins(spec: BinSpec, measurement: Measurement, most: int = TOP_BINS) -> Sequence[BinShare]:
+def top_bins(spec: BinSpec, measurement: Measurement, count: int = TOP_BINS) -> Sequence[BinShare]:
     """The bins that add most to the divergence of both directions together, largest first."""
     live, reference = measurement.live_counts, measurement.reference_counts
     forward, backward = measurement.contribution_live_reference, measurement.contribution_reference_live
@@ -220,7 +221,7 @@ def top_bins(spec: BinSpec, measurement: Measurement, most: int = TOP_BINS) -> S
         )
     ]
     shares.sort(key=lambda share: -share.contribution)
-    return [share for share in shares[:most] if share.contribution > 0]
+    return [share for share in shares[:count] if share.contribution > 0]
 
 
 def _drawn_bins(context: AlertContext) -> Sequence[BinShare]:
@@ -239,8 +240,4 @@ def _noise_floor(metric: Metric, measurement: Measurement) -> float | None:
 
 
 def _amount(metric: Metric, value: float) -> str:
-    return f"{amount(metric, value, 4)}{' nats' if metric.unit == 'nats' else ''}"
-
-
-def _threshold(rule: Rule) -> str:
-    return f"{threshold(rule)}{' nats' if rule.metric.unit == 'nats' else ''}"
+    return with_unit(metric, amount(metric, value, 4))

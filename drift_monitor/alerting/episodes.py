@@ -68,8 +68,8 @@ def record(
     transitions: Transitions,
     *,
     notify: bool,
-) -> None:
-    """Write alert rows, open and close episodes, and put the notifications into the outbox."""
+) -> list[AlertRow]:
+    """Open and close episodes, put the notifications into the outbox; the alert rows, which the caller has to save."""
     rules = {rule.id: rule for rule in monitor.rules}
     measured = {(measurement.feature, measurement.segment) for measurement in result.watched.measurements}
     changes = [
@@ -84,7 +84,6 @@ def record(
         for key, transition in sorted(transitions.items())
     ]
     rows_after = [_row_after(conn, monitor, result, change) for change in changes]
-    alerts.save(conn, rows_after)
     events = [
         AlertEvent(episode_id=id, alert=_alert(services, monitor, result, change, change.status))
         for change, row in zip(changes, rows_after, strict=True)
@@ -92,6 +91,7 @@ def record(
     ]
     context = Context(monitor=monitor.name, window_end=result.window.end, revision=result.revision, is_past=not notify)
     dispatch(services, conn, context, monitor.receivers, events)
+    return rows_after
 
 
 def _row_after(conn: Transaction, monitor: MonitorConfig, result: EvaluationResult, change: AlertChange) -> AlertRow:

@@ -13,7 +13,7 @@ from typing import Any
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Severity
 from drift_monitor.notify.message import AlertStatus
-from drift_monitor.words import amount, bar, count, number, one_line, percent, shorten
+from drift_monitor.words import amount, bar, count, number, one_line, percent, shorten, with_unit
 
 MAX_SUBJECT = 200  # characters; longer ones are cut by whoever shows them
 SIGNS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
@@ -113,15 +113,15 @@ def title(body: Document) -> str:
     """`[FIRING:2] amount of orders drifted: PSI ... above 0.25; also country`, what a list of messages shows."""
     first, *others = groups(body["alerts"])
     firing = sum(map(is_firing, body["alerts"]))
-    state = f"FIRING:{firing}" if firing else f"RESOLVED:{len(body['alerts'])}"
+    count = f"FIRING:{firing}" if firing else f"RESOLVED:{len(body['alerts'])}"
     monitor = str(body["groupLabels"].get("monitor", ""))
     text = summary(first[0])
     text = text if monitor in text else f"{monitor}: {text}"
     names = [str(group[0]["labels"].get("feature") or group[0]["labels"].get("metric", "")) for group in others]
     if not all(names[:_NAMED]):
-        return f"[{state}] {text}; and {len(others)} more"
+        return f"[{count}] {text}; and {len(others)} more"
     more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
-    return f"[{state}] {text}" + (f"; also {', '.join(map(one_line, names[:_NAMED] + more))}" if names else "")
+    return f"[{count}] {text}" + (f"; also {', '.join(map(one_line, names[:_NAMED] + more))}" if names else "")
 
 
 def subject(body: Document) -> str:
@@ -177,7 +177,7 @@ def _measured(alert: Document) -> Iterator[tuple[str, str]]:
         interval = ""
         if {"interval_low", "interval_high"} <= set(texts):
             interval = f" (95 %: {_number(texts['interval_low'])} to {_number(texts['interval_high'])})"
-        yield "Measured", f"{_label(metric)} {_amount(texts['value'], metric)}".strip() + interval
+        yield "Measured", f"{_name(metric)} {_amount(texts['value'], metric)}".strip() + interval
     if "threshold" in texts:
         yield "Threshold", one_line(texts.get("condition", texts["threshold"]))
     if "noise_floor" in texts:
@@ -195,14 +195,14 @@ def _measured(alert: Document) -> Iterator[tuple[str, str]]:
         yield "Rows", f"{_count(texts['live_rows'])} live, {_count(texts['reference_rows'])} reference"
 
 
-def _label(metric: str) -> str:
-    known = _METRICS.get(metric)
-    return known.label if known else metric
+def _name(metric: str) -> str:
+    """What people call a metric; one of a later version keeps its own name."""
+    return _METRICS[metric].label if metric in _METRICS else metric
 
 
 def _in_brief(alert: Document) -> str:
     metric = str(alert["labels"].get("metric", ""))
-    text = f"{_label(metric)} {alert['annotations'].get('condition', '')}".strip()
+    text = f"{_name(metric)} {alert['annotations'].get('condition', '')}".strip()
     return one_line(f"{text} ({severity(alert)})" if severity(alert) else text)
 
 
@@ -225,9 +225,7 @@ def _amount(text: str, metric: str) -> str:
     if value is None:
         return one_line(text)
     known = _METRICS.get(metric)
-    if known is None:
-        return number(value)
-    return f"{amount(known, value)}{' nats' if known.unit == 'nats' else ''}"
+    return number(value) if known is None else with_unit(known, amount(known, value))
 
 
 def _number(text: str) -> str:
