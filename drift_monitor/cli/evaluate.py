@@ -11,14 +11,16 @@ from rich.text import Text
 from drift_monitor.alerting.services import Services
 from drift_monitor.app import open_services
 from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
-from drift_monitor.cli.printing import count, emit_json, emit_shown, number, plain, table, tell
+from drift_monitor.cli.printing import emit_json, emit_shown, plain, table, tell
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import Config, MonitorConfig
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import MeasurementStatus, Severity
 from drift_monitor.evaluation.on_demand import Evaluated, deliver_once, evaluate_now, requested_window
 from drift_monitor.queries.evaluations import EvaluatedAlert, Evaluation, evaluation_document
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.runs import RunState
+from drift_monitor.words import count, minute, number, span
 
 QUIET, DRIFT, NOT_EVALUATED = 0, 1, 3
 _STYLES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
@@ -113,7 +115,7 @@ def _shown(one: Evaluated) -> Iterator[RenderableType]:
     stored = ", evaluated before" if one.was_stored else ""
     heading = Text.assemble(
         (plain(run.key.monitor).plain, "bold"),
-        f"  {run.window_start:%Y-%m-%d %H:%M} to {run.key.window_end:%Y-%m-%d %H:%M} UTC, {run.state.value}{stored}",
+        f"  {span(run.window_start, run.key.window_end)}, {run.state.value}{stored}",
     )
     yield heading
     if evaluation.measurements:
@@ -132,10 +134,10 @@ def _measurements(evaluation: Evaluation) -> RenderableType:
             one.status.value,
             count(one.live_rows),
             count(one.reference_rows),
-            number(one.kl_live_reference),
-            number(one.kl_reference_live),
+            number(one.value(Metric.KL_LIVE_REFERENCE)),
+            number(one.value(Metric.KL_REFERENCE_LIVE)),
             number(one.noise_floor),
-            number(one.psi),
+            number(one.value(Metric.PSI)),
             _interval(one),
             one.direction.value if one.direction else "–",
             Text(", ").join(_label(alarm) for alarm in alarms),
@@ -144,7 +146,8 @@ def _measurements(evaluation: Evaluation) -> RenderableType:
 
 
 def _interval(one: Measurement) -> str:
-    return "–" if one.psi_low is None else f"{number(one.psi_low)} to {number(one.psi_high)}"
+    psi = one.estimate(Metric.PSI)
+    return "–" if psi.low is None else f"{number(psi.low)} to {number(psi.high)}"
 
 
 def _label(alarm: EvaluatedAlert) -> Text:
@@ -157,6 +160,6 @@ def _alarm(alarm: EvaluatedAlert) -> Text:
     value, since = record.alert.value, record.alert.since
     whose = f"{record.key.feature}: " if record.key.feature else ""
     said = "" if value is None else f" {value:.4g}"
-    began = "" if since is None else f" since {since:%Y-%m-%d %H:%M}"
+    began = "" if since is None else f" since {minute(since)}"
     line = f"  {record.alert.phase.value} {rule.severity.value}: {whose}{rule.metric.value}{said}"
     return plain(f"{line}, threshold {rule.threshold:g}{began}", style=_STYLES[rule.severity])

@@ -9,8 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 from drift_monitor.config.document import Path_
-from drift_monitor.config.durations import format_duration
-from drift_monitor.config.fields import parse_instant
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import KINDS, EmailConfig, Integration, ReceiverConfig
 from drift_monitor.config.report import Draft, Report, close_match
@@ -31,17 +29,12 @@ from drift_monitor.config.schema import (
 )
 from drift_monitor.core.binning import Binning, Edges, Top
 from drift_monitor.core.bins import Kind
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.panes import PaneGrid
-from drift_monitor.core.rules import Metric, Rule
+from drift_monitor.core.rules import Rule
+from drift_monitor.core.times import format_duration, parse_instant
 from drift_monitor.errors import InputError
 
-_LN_2 = 0.6931471805599453
-_LARGEST = {  # values no measurement can exceed; a rule above them never fires
-    Metric.JS: (_LN_2, "ln 2 = 0.693"),
-    Metric.HELLINGER: (1.0, "1"),
-    Metric.MISSING_RATIO: (1.0, "1: it is a share"),
-    Metric.UNSEEN_RATIO: (1.0, "1: it is a share"),
-}
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _BELONGS = {"where": ("table", "query"), "source": ("table", "query"), "to": ("from",), "gap": ("trailing",)}
 _DAY = timedelta(days=1)
@@ -214,7 +207,7 @@ def _check_rules(report: Report[Config], rules: Sequence[Draft[Rule]]) -> None:
 def _check_threshold(report: Report[Config], rule: Rule, path: Path_) -> None:
     metric, threshold, is_above = rule.metric, rule.threshold, path[-1] == "above"
     written = report.document.place(path).text or ""
-    largest, limit = _LARGEST.get(metric, (float("inf"), ""))
+    largest, limit = metric.largest
     if metric is not Metric.FRESHNESS and written[-1:] in "ywdhms" and not written.startswith("$"):
         report.add(path, f"durations are for freshness; {metric.value} needs a number")
     elif is_above and threshold >= largest:

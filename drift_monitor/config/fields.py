@@ -31,8 +31,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
-from drift_monitor.config.durations import EXPECTED, format_duration, parse_duration
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import A_DURATION, format_duration, parse_duration, parse_instant, rfc3339
 from drift_monitor.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
@@ -98,12 +97,12 @@ def _duration(value: Any) -> Any:
         return value
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str):
-        raise mistake(f"must be {EXPECTED}")
+        raise mistake(f"must be {A_DURATION}")
     try:
         return parse_duration(text)
     except InputError:
         unit = f"did you mean {text}s?" if text.isdecimal() else ""
-        raise mistake(f"must be {EXPECTED}", unit) from None
+        raise mistake(f"must be {A_DURATION}", unit) from None
 
 
 def _whole_seconds(value: timedelta) -> timedelta:
@@ -122,31 +121,13 @@ def _moment(value: Any) -> Any:
     """A date with or without a time; what has no offset is read in a time zone that only the monitor knows."""
     if isinstance(value, datetime):
         return value
+    text = _text(_string(value))
     try:
-        return datetime.fromisoformat(_text(_string(value)))
-    except ValueError:
-        # Quotes the text itself, so the value found is not said once more.
-        raise PydanticCustomError("no_date", "{message}", {"message": _no_date(value)}) from None
-
-
-def _no_date(text: str) -> str:
-    return f"{text!r} is no date such as 2026-09-01 or 2026-09-01T06:00"
-
-
-def in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
-    """The moment as UTC, read in the zone unless it has an offset; raises InputError beyond the calendar."""
-    try:
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InputError(_no_date(moment.isoformat())) from None
-
-
-def parse_instant(text: str, zone: ZoneInfo) -> datetime:
-    """A date (its midnight) or a date with time, in the zone unless it has an offset; as UTC. Raises InputError."""
-    try:
-        return in_zone(datetime.fromisoformat(text), zone)
-    except (ValueError, InputError):
-        raise InputError(_no_date(text)) from None
+        parse_instant(text, UTC)
+    except InputError as error:
+        # It quotes the text itself, so the value found is not said once more.
+        raise PydanticCustomError("no_date", "{message}", {"message": str(error)}) from None
+    return datetime.fromisoformat(text)
 
 
 def _name(value: str) -> str:
@@ -305,7 +286,7 @@ Duration = Annotated[
     timedelta, BeforeValidator(_duration), AfterValidator(_whole_seconds), PlainSerializer(format_duration)
 ]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
-Moment = Annotated[datetime, BeforeValidator(_moment), PlainSerializer(instant)]
+Moment = Annotated[datetime, BeforeValidator(_moment), PlainSerializer(rfc3339)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(lambda zone: zone.key)]
 
 Secret = Annotated[SecretStr, PlainSerializer(lambda _: "<secret>")]

@@ -41,7 +41,6 @@ from drift_monitor.config.fields import (
     Threshold,
     WrittenAs,
     Zone,
-    in_zone,
     mistake,
 )
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
@@ -49,9 +48,11 @@ from drift_monitor.config.receivers import ReceiverConfig
 from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.distribution import Smoothing, SmoothingMethod
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.panes import PaneGrid
-from drift_monitor.core.rules import Comparand, Metric, Rule, Severity
+from drift_monitor.core.rules import Comparand, Rule, Severity
 from drift_monitor.core.schedule import Cron, Every, Schedule, interval
+from drift_monitor.core.times import parse_instant
 from drift_monitor.errors import InputError, Problem
 
 HOUR = timedelta(hours=1)
@@ -434,7 +435,9 @@ def _resolved_reference(monitor: MonitorConfig) -> Reference:
         case FixedTable() as table:
             return table.model_copy(update={"source": table.source or monitor.source})
         case FixedRange() as dates:
-            zone = monitor.time_zone
-            return dates.model_copy(update={"from_": in_zone(dates.from_, zone), "to": in_zone(dates.to, zone)})
+            bounds = {"from_": dates.from_, "to": dates.to}
+            return dates.model_copy(
+                update={key: parse_instant(bound.isoformat(), monitor.time_zone) for key, bound in bounds.items()}
+            )
         case sliding:
             return sliding

@@ -15,8 +15,10 @@ from typing import Any
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.bins import BinSpec
-from drift_monitor.core.rules import Metric, Severity
-from drift_monitor.core.times import instant
+from drift_monitor.core.clean import clean_document, clean_number, clean_text
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Severity
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import InputError
 from drift_monitor.store import measurements as measurement_store
 from drift_monitor.store import monitors, references, runs
@@ -24,15 +26,14 @@ from drift_monitor.store.alerts import AlertRecord
 from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
 from drift_monitor.store.runs import Run
-from drift_monitor.store.texts import clean_document, clean_number, clean_text
+from drift_monitor.store.schema import ESTIMATE_COLUMNS
 
 JsonObject = dict[str, Any]
 
-_DIVERGENCES = tuple(metric.value for metric in Metric if metric.is_divergence)
 MEASUREMENT_COLUMNS = (
     *("monitor", "feature", "segment", "window_start", "window_end", "revision", "status"),
     *("live_rows", "reference_rows"),
-    *(f"{name}{end}" for name in _DIVERGENCES for end in ("", "_low", "_high")),
+    *(name for *names, _ in ESTIMATE_COLUMNS.values() for name in names),
     *("noise_floor", "live_missing_ratio", "reference_missing_ratio", "live_unseen_ratio"),
     *("direction", "bin_spec", "error"),
 )
@@ -100,15 +101,15 @@ def evaluation_document(evaluation: Evaluation) -> JsonObject:
     return {
         "id": run.id,
         "monitor": run.key.monitor,
-        "window_start": instant(run.window_start),
-        "window_end": instant(run.key.window_end),
+        "window_start": rfc3339(run.window_start),
+        "window_end": rfc3339(run.key.window_end),
         "revision": run.key.revision,
         "state": run.state.value,
         "health": run.health.value,
         "attempts": run.attempts,
         "rows_read": run.rows_read,
-        "started_at": None if run.started_at is None else instant(run.started_at),
-        "finished_at": None if run.finished_at is None else instant(run.finished_at),
+        "started_at": None if run.started_at is None else rfc3339(run.started_at),
+        "finished_at": None if run.finished_at is None else rfc3339(run.finished_at),
         "error": run.error,
         "measurements": [
             {**measurement_document(one), "bins": bin_documents(one, evaluation.specs.get(one.bin_spec or ""))}
@@ -120,7 +121,8 @@ def evaluation_document(evaluation: Evaluation) -> JsonObject:
 
 def measurement_document(measurement: Measurement) -> JsonObject:
     """A row of `drift_measurements`."""
-    return {name: _plain(getattr(measurement, name)) for name in MEASUREMENT_COLUMNS}
+    columns = measurement.columns()
+    return {name: _plain(columns[name]) for name in MEASUREMENT_COLUMNS}
 
 
 def bin_documents(measurement: Measurement, spec: BinSpec | None) -> list[JsonObject]:
@@ -133,7 +135,7 @@ def bin_documents(measurement: Measurement, spec: BinSpec | None) -> list[JsonOb
             "monitor": measurement.monitor,
             "feature": measurement.feature,
             "segment": measurement.segment,
-            "window_end": instant(measurement.window_end),
+            "window_end": rfc3339(measurement.window_end),
             "revision": measurement.revision,
             "bin": ordinal,
             "label": clean_text(str(one.label)),
@@ -159,7 +161,7 @@ def _alert_document(alarm: EvaluatedAlert) -> JsonObject:
         "state": alert.phase.value,
         "value": clean_number(alert.value),
         "threshold": alarm.rule.threshold,
-        "since": None if alert.since is None else instant(alert.since),
+        "since": None if alert.since is None else rfc3339(alert.since),
     }
 
 
@@ -186,7 +188,7 @@ def _rules(configuration: Mapping[str, Any] | None) -> Iterator[RuleShown]:
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "isoformat"):
-        return instant(value)
+        return rfc3339(value)
     return clean_document(value.value if isinstance(value, Enum) else value)
 
 
@@ -219,10 +221,10 @@ def last_evaluation(store: Store, monitor: MonitorConfig, at: datetime | None) -
         last = runs.last_done(conn, monitor.name)
     if last is None:
         raise InputError(f"monitor {monitor.name!r} has not been evaluated yet; run `drift-monitor evaluate`")
-    asked = "" if at is None else f" that ends at {instant(at)}"
+    asked = "" if at is None else f" that ends at {rfc3339(at)}"
     raise InputError(
         f"monitor {monitor.name!r}: no window{asked} has been evaluated; the last one ends at "
-        f"{instant(last.key.window_end)}"
+        f"{rfc3339(last.key.window_end)}"
     )
 
 
@@ -242,7 +244,8 @@ def feature_of(evaluation: Evaluation, feature: str | None) -> Measurement:
     )
 
 
-def _drift(one: Measurement) -> float:
+def _drift(measurement: Measurement) -> float:
     """How clearly it drifted: the careful end of PSI's interval, where there is one."""
-    found = one.psi_low if one.psi_low is not None else one.psi
+    psi = measurement.estimate(Metric.PSI)
+    found = psi.value if psi.low is None else psi.low
     return -1.0 if found is None else found
