@@ -334,7 +334,8 @@ def _within(annotations: tuple[Any, ...], wanted: type) -> Iterator[Any]:
 def _sections(sections: Sections, value: Any, path: Path_) -> Iterator[tuple[Path_, Sections, Mapping[str, Any]]]:
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _sections(sections, item, (*path, index))
+            if isinstance(item, Mapping):
+                yield from _sections(sections, item, (*path, index))
     elif isinstance(value, Mapping):
         yield path, sections, value
         for name, key in keys_of(sections).items():
