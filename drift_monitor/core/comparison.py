@@ -28,6 +28,8 @@ from drift_monitor.core.divergence import (
     Estimate,
     Metric,
     Values,
+    contributions_live_reference,
+    contributions_reference_live,
 )
 from drift_monitor.core.histogram import Counts, Histogram
 from drift_monitor.core.significance import Estimates, FeatureEstimates, estimates, kl_floor
@@ -140,12 +142,9 @@ def _compare_block(live: Sequence[Counts], reference: Sequence[Counts], smoothin
     live_counts, reference_counts = _padded(live, present), _padded(reference, present)
     pair = smooth(live_counts, reference_counts, smoothing, present)
     estimated = estimates(pair)
-    p, q, logs = pair.live, pair.reference, pair.log_ratio
-    forward, reverse = p * logs, -q * logs  # what each bin adds to KL(live‖reference) and to KL(reference‖live)
-    forward[(p > 0) & (q == 0)] = np.inf
-    reverse[(q > 0) & (p == 0)] = np.inf
+    forward, reverse = contributions_live_reference(pair), contributions_reference_live(pair)
     for contributions in (forward, reverse):
-        contributions.setflags(write=False)  # comparisons share it, each sees a row
+        contributions.setflags(write=False)  # features see their row of it
     columns = zip(
         live_counts.sum(axis=1).tolist(),
         reference_counts.sum(axis=1).tolist(),
@@ -162,10 +161,10 @@ def _compare_block(live: Sequence[Counts], reference: Sequence[Counts], smoothin
             reference_rows=reference_rows,
             estimates=FeatureEstimates(estimated, at),
             noise_floor=floor,
-            contributions={"live_reference": to_reference[:size], "reference_live": to_live[:size]},
+            contributions={"live_reference": p[:size], "reference_live": q[:size]},
             direction=direction,
         )
-        for at, (live_rows, reference_rows, floor, direction, to_reference, to_live, size) in enumerate(columns)
+        for at, (live_rows, reference_rows, floor, direction, p, q, size) in enumerate(columns)
     ]
 
 

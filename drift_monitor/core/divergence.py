@@ -270,3 +270,15 @@ class Values:
     psi = Value()
     js = Value()
     hellinger = Value()
+
+
+def contributions_live_reference(pair: Pair) -> FloatArray:
+    """p ln(p/q) a bin in nats, (F, K): what each bin adds to KL(live‖reference); infinite where p > 0 = q."""
+    parts = pair.live * pair.log_ratio
+    return np.where((pair.live > 0) & (pair.reference == 0), np.inf, parts)
+
+
+def contributions_reference_live(pair: Pair) -> FloatArray:
+    """q ln(q/p) a bin in nats, (F, K): what each bin adds to KL(reference‖live); infinite where q > 0 = p."""
+    parts = -pair.reference * pair.log_ratio
+    return np.where((pair.reference > 0) & (pair.live == 0), np.inf, parts)
