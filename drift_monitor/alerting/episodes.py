@@ -171,8 +171,7 @@ def _alert(
     alert = render_alert(context, end, services.external_url)
     if result.revision == 0:
         return alert
-    window = f"{minute(end)} UTC"
-    remark = f"Amended: late rows changed the window that ended {window}, and its verdict with it."
+    remark = f"Amended: late rows changed the window that ended {minute(end)} UTC, and its verdict with it."
     description = f"{remark} {alert.annotations.get('description', '')}".rstrip()
     return replace(alert, annotations={**alert.annotations, "description": description})
 

@@ -11,8 +11,7 @@ from drift_monitor import words
 from drift_monitor.alerting.annotations import BinShare, top_bins
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Rule, Severity
-from drift_monitor.queries.alert_documents import Handling
-from drift_monitor.queries.alerts import ActiveAlert, active_alerts_of
+from drift_monitor.queries.alerts import ActiveAlert, Handling, active_alerts_of
 from drift_monitor.queries.status import Status
 from drift_monitor.store import alerts, references, status
 from drift_monitor.store.alerts import AlertRow, Episode

@@ -9,8 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from drift_monitor.core.rules import Severity
-from drift_monitor.queries.readable import Readable
-from drift_monitor.queries.status import Status, read_status
+from drift_monitor.queries.status import Readable, Status, read_status
 from drift_monitor.store import outbox, silences, status
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.outbox import NotificationFilter, NotificationState, StoredNotification
