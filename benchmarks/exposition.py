@@ -23,8 +23,8 @@ from drift_monitor.core.bins import NumericBins, ValueType
 from drift_monitor.core.rules import Metric, Severity
 from drift_monitor.telemetry.logs import configure
 from drift_monitor.web.metrics.collector import read_snapshot
-from drift_monitor.web.operational import ServerDependencies
-from drift_monitor.web.server import build_server
+from drift_monitor.web.operational import ServerDependencies, operational_routes
+from drift_monitor.web.server import WebServer
 from tests.web.filled import Counted, a_monitor, a_rule, evaluate, open_store
 from tests.web.snapshots import NOON
 
@@ -71,7 +71,7 @@ def fill(folder: Path, series: int) -> Services:
 @contextmanager
 def serving(services: Services, max_series: int) -> Iterator[str]:
     """The listener of `run` over this store; its address."""
-    surface = ServerDependencies(
+    dependencies = ServerDependencies(
         telemetry=services.telemetry,
         clock=services.clock,
         healthy=lambda: True,
@@ -79,7 +79,7 @@ def serving(services: Services, max_series: int) -> Iterator[str]:
         snapshot=lambda: read_snapshot(services),
         max_series=max_series,
     )
-    server = build_server(surface, WebConfig(), address="127.0.0.1:0", external_urls=())
+    server = WebServer(operational_routes(dependencies), WebConfig(), address="127.0.0.1:0")
     port = server.start()
     try:
         yield f"http://127.0.0.1:{port}/metrics"

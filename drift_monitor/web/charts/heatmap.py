@@ -11,8 +11,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from drift_monitor.web.charts.scales import TimeScale
-from drift_monitor.web.charts.svg import CHARACTER_WIDTH, chart, element, line, rect, shortened, text
+from drift_monitor.web.charts.svg import CHARACTER_WIDTH, TimeScale, chart, element, line, rect, shortened, text
 
 WIDTH = 960.0
 _ROW, _TOP, _BOTTOM, _RIGHT = 22.0, 34.0, 26.0, 8.0

@@ -16,7 +16,7 @@ from drift_monitor.queries.status import Status, feature_series, unmeasured
 from drift_monitor.store.alerts import AlertRow
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.status import Range, Series
-from drift_monitor.web.charts.sparkline import sparkline
+from drift_monitor.web.charts.timeline import sparkline
 from drift_monitor.web.pages import phrases
 from drift_monitor.web.pages.nearness import Level, feature_rules, levels, telling
 
