@@ -16,9 +16,9 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState
 from drift_monitor.core.bins import Bin, BinSpec, Number, Reserved
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.divergence import Divergence
-from drift_monitor.core.rules import Comparand, Metric, Rule
-from drift_monitor.core.significance import floor_from_kl
+from drift_monitor.core.divergence import DIVERGENCES, Metric
+from drift_monitor.core.rules import Comparand, Rule
+from drift_monitor.core.significance import noise_floor
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint, rfc3339
 from drift_monitor.notify.message import BinShare as BinShare
 from drift_monitor.notify.wording import METRIC_NAMES
@@ -157,7 +157,7 @@ def _rows(measurement: Measurement) -> str:
 
 
 def _estimate_sentence(metric: Metric, measurement: Measurement) -> str:
-    value, low, high = measurement.estimate(metric)
+    value, low, high, _ = measurement.estimate(metric)
     floor = _floor(metric, measurement)
     if value is None:
         return f"{METRIC_NAMES[metric]} is not known."
@@ -222,7 +222,7 @@ def _numbers(subject: AlertContext) -> Mapping[str, str]:
         case Metric.UNSEEN_RATIO:
             return numbers | _given(value=measurement.live_unseen_ratio)
         case divergence:
-            value, low, high = measurement.estimate(divergence)
+            value, low, high, _ = measurement.estimate(divergence)
             direction = {"direction": measurement.direction.value} if measurement.direction else {}
             floor = _floor(divergence, measurement)
             return numbers | direction | _given(value=value, interval_low=low, interval_high=high, noise_floor=floor)
@@ -246,13 +246,13 @@ def _given(**values: float | None) -> dict[str, str]:
 def _floor(metric: Metric, measurement: Measurement) -> float | None:
     """What sampling alone gives of this divergence; the measurement holds that of KL."""
     floor = measurement.noise_floor
-    return None if floor is None else floor_from_kl(floor, Divergence(metric.value))
+    return None if floor is None else noise_floor(DIVERGENCES[metric], floor)
 
 
 def _measured(subject: AlertContext) -> str:
     metric, measurement = subject.rule.metric, subject.measurement
     if measurement is not None and metric.is_divergence:
-        value, low, high = measurement.estimate(metric)
+        value, low, high, _ = measurement.estimate(metric)
         if value is not None and low is not None and high is not None:
             return f"{value:.3g} (95 %: {low:.3g} to {high:.3g})"
     value = subject.state.value

@@ -15,7 +15,8 @@ from drift_monitor.alerting.rules import Transitions
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Change, Transition
-from drift_monitor.core.rules import Metric, Rule, Severity
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Rule, Severity
 from drift_monitor.notify.message import Alert, AlertStatus
 from drift_monitor.store import alerts as alert_store
 from drift_monitor.store.alerts import AlertKey, AlertRow, Episode

@@ -15,7 +15,8 @@ from datetime import datetime
 
 from drift_monitor.alerting.outcome import Watched
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Change, Transition, advance
-from drift_monitor.core.rules import Estimate, Measured, MeasurementStatus, Metric, Observation, Rule, judge
+from drift_monitor.core.divergence import DIVERGENCES, Estimate, Metric
+from drift_monitor.core.rules import Measured, MeasurementStatus, Observation, Rule, judge
 from drift_monitor.store.alerts import AlertKey, AlertRecord
 from drift_monitor.store.measurements import Measurement
 
@@ -115,15 +116,10 @@ def _difference(present: AlertState, replayed: AlertState) -> Change:
 
 def measured_feature(measurement: Measurement) -> Measured:
     """What the rules of a feature are judged on."""
-    values: dict[Metric, Estimate] = {}
-    for metric in Metric:
-        if metric.is_divergence:
-            value, low, high = measurement.estimate(metric)
-            values[metric] = Estimate(
-                value=value, low=low, high=high, corrected=getattr(measurement, f"{metric.value}_corrected")
-            )
-    values[Metric.MISSING_RATIO] = Estimate(value=measurement.live_missing_ratio)
-    values[Metric.UNSEEN_RATIO] = Estimate(value=measurement.live_unseen_ratio)
+    values = {metric: measurement.estimate(metric) for metric in DIVERGENCES} | {
+        Metric.MISSING_RATIO: Estimate(measurement.live_missing_ratio),
+        Metric.UNSEEN_RATIO: Estimate(measurement.live_unseen_ratio),
+    }
     return Measured(status=measurement.status, values=values)
 
 

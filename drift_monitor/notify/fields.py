@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from drift_monitor.config.durations import format_duration
-from drift_monitor.core.rules import Metric
+from drift_monitor.core.divergence import Metric
 from drift_monitor.notify import wording
 
 _NAMES: Mapping[str, str] = {metric.value: name for metric, name in wording.METRIC_NAMES.items()}

@@ -6,22 +6,12 @@ Everything here takes the stored document of a notification and gives plain text
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from drift_monitor.core.rules import Metric
+from drift_monitor.core.divergence import Metric
 from drift_monitor.notify.message import AlertStatus
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _FULL = "█"
-METRIC_NAMES = {
-    Metric.KL_LIVE_REFERENCE: "KL(live‖reference)",
-    Metric.KL_REFERENCE_LIVE: "KL(reference‖live)",
-    Metric.PSI: "PSI",
-    Metric.JS: "JS",
-    Metric.HELLINGER: "Hellinger",
-    Metric.MISSING_RATIO: "missing values",
-    Metric.UNSEEN_RATIO: "unseen values",
-    Metric.ROWS: "rows",
-    Metric.FRESHNESS: "age of the newest row",
-}
+METRIC_NAMES = {metric: metric.label for metric in Metric}
 SIGNS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 RESOLVED_SIGN = "🟢"
 _RANKS = {"critical": 0, "warning": 1, "info": 2}

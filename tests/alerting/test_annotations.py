@@ -11,7 +11,8 @@ from drift_monitor.alerting.annotations import AlertContext, render_alert
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState
 from drift_monitor.core.bins import NumericBins, ValueType
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.rules import Comparand, MeasurementStatus, Metric, Rule, Severity
+from drift_monitor.core.divergence import Estimate, Metric
+from drift_monitor.core.rules import Comparand, MeasurementStatus, Rule, Severity
 from drift_monitor.notify.message import Alert, AlertStatus
 from drift_monitor.store.measurements import Measurement
 from tests.web.filled import a_monitor
@@ -31,15 +32,11 @@ MEASURED = Measurement(
     status=MeasurementStatus.OK,
     live_rows=500,
     reference_rows=1000,
-    psi=0.4567,
-    psi_low=0.287,
-    psi_high=0.612,
-    kl_live_reference=0.31,
-    kl_live_reference_low=0.2,
-    kl_live_reference_high=0.4,
-    hellinger=0.3,
-    hellinger_low=0.2,
-    hellinger_high=0.4,
+    estimates={
+        Metric.PSI: Estimate(0.4567, 0.287, 0.612),
+        Metric.KL_LIVE_REFERENCE: Estimate(0.31, 0.2, 0.4),
+        Metric.HELLINGER: Estimate(0.3, 0.2, 0.4),
+    },
     noise_floor=0.0081,
     live_missing_ratio=0.06,
     live_unseen_ratio=0.24,

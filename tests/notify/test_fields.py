@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.core.rules import Metric
+from drift_monitor.core.divergence import Metric
 from drift_monitor.notify import wording
 from drift_monitor.notify.fields import facts
 from drift_monitor.notify.message import Alert, AlertStatus, document, fingerprint

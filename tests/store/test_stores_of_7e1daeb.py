@@ -89,7 +89,8 @@ def test_the_next_window_needs_no_reference_anew(engine: str, migrated: Asked, t
         for row in expected["rows"]:
             key = tuple(row[index] for index in place)
             assert_same(written[key], row, f"{view}, {key}")
-    assert_same(hook.accepted(), then["posts"], "notifications")
+    assert_same(hook.accepted(), then["posts"], "posts")
+    assert_same(asked.notifications_of_next(), then["notifications"], "notifications")
 
 
 def assert_same(now: Any, then: Any, where: str) -> None:

@@ -103,6 +103,15 @@ class Asked:
             del evaluation["started_at"], evaluation["finished_at"]
         return document
 
+    def notifications_of_next(self) -> Any:
+        """What is told of the next window and what is kept back: ends go to whom the log knows to be told."""
+        kept = ("id", "monitor", "receiver", "part", "status", "alerts", "state", "reason")
+        found = self._api_answers()["api notifications"]
+        told = [
+            {key: item[key] for key in kept} for item in found if datetime.fromisoformat(item["window_end"]) == NEXT
+        ]
+        return sorted(told, key=lambda item: str(item["id"]))
+
     def _api_answers(self) -> dict[str, Any]:
         runner = CliRunner(env=self.environment)
         with runner.isolation(), open_services(load(self.config)) as services:

@@ -240,7 +240,13 @@ def make(engine: str, server: PostgresqlServer, folder: Path) -> None:
     rows.lay_out_what_is_left(rest)
     with listening() as hook:
         asked = Asked(_copy(engine, server, folder, "next"), rest, hook.url)
-        upcoming = {"evaluated": asked.evaluate_next(), "posts": hook.accepted(), "views": _rows_of_next(asked)}
+        evaluated = asked.evaluate_next()
+    upcoming = {
+        "evaluated": evaluated,
+        "posts": hook.accepted(),
+        "notifications": asked.notifications_of_next(),
+        "views": _rows_of_next(asked),
+    }
     _write(f"{engine}.json.gz", json.dumps({**views, **answers, "next": upcoming}, ensure_ascii=False).encode())
 
 

@@ -16,8 +16,8 @@ HOURS = 36
 HOUR = timedelta(hours=1)
 FIRST_VISIT = -96
 
-DRIFTED = {6, 7, 8, 9, 10, *range(20, 23), *range(28, HOURS + 1)}  # amounts rise, countries change
-CHANGED_DEVICES = {*range(-40, -24), 2, 3, 12, 13, 14, *range(33, HOURS + 1)}
+DRIFTED = {6, 7, 8, 9, 10, *range(20, 23), *range(28, HOURS)}  # amounts rise, countries change
+CHANGED_DEVICES = {*range(-40, -24), 2, 3, 12, 13, 14, *range(33, HOURS)}
 FEW, NONE, LATE = 16, 17, 25  # hours of few orders, of none, and of many that come late
 EXPRESS_MISSING_FROM = HOURS - 2
 COUNTRIES = ("DE", "FR", "Österreich", "日本", 'O"Neil\\', "")
