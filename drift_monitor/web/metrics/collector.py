@@ -26,7 +26,7 @@ from drift_monitor.web.metrics.snapshot import (
     RuleSnapshot,
     Snapshot,
 )
-from drift_monitor.web.pages.phrases import dataset_text, reference_text
+from drift_monitor.web.phrases import dataset_text, reference_text
 
 
 def read_snapshot(services: Readable) -> Snapshot:

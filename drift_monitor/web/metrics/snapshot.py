@@ -11,10 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from drift_monitor.core.divergence import Metric
-from drift_monitor.queries.status import Unmeasured
-
-STALE_INTERVALS = 3
-MIN_STALE_AGE = timedelta(hours=1)
+from drift_monitor.queries.status import Unmeasured, is_stale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +94,6 @@ class Snapshot:
 
     monitors: tuple[MonitorSnapshot, ...] = ()
     queues: tuple[QueueSnapshot, ...] = ()
-
-
-def is_stale(measured_at: datetime | None, interval: timedelta, at: datetime) -> bool:
-    """Whether values measured then are too old to be shown at `at`."""
-    return measured_at is None or at - measured_at > max(STALE_INTERVALS * interval, MIN_STALE_AGE)
 
 
 def without_stale(snapshot: Snapshot, at: datetime) -> Snapshot:

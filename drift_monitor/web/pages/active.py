@@ -50,9 +50,7 @@ def handling_notes(firing: Sequence[ActiveAlert]) -> Sequence[HandlingNote]:
             notes.append(HandlingNote(author=said.author, comment=said.comment))
         for note in notes:
             rules.setdefault(note, []).append(alert.of.key.rule)
-    return [
-        note if len(names) == len(firing) else replace(note, of=", ".join(names)) for note, names in rules.items()
-    ]
+    return [note if len(names) == len(firing) else replace(note, of=", ".join(names)) for note, names in rules.items()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +144,8 @@ def _firing_rule(alert: ActiveAlert, rule: Rule | None, measurement: Measurement
     if isinstance(row, Episode):
         return FiringRule(metric=SELF_ALERT_TEXTS.get(row.key.rule, row.key.rule))
     if rule is None:  # it is no longer configured, and resolves with the next evaluation
-        value = words.number(row.alert.value)
-        return FiringRule(metric=row.metric, value=value, side="against", threshold=f"{row.threshold:g}")
+        text = words.number(row.alert.value)
+        return FiringRule(metric=row.metric, value=text, side="against", threshold=f"{row.threshold:g}")
     value, interval = row.alert.value, ""
     if rule.metric.is_divergence and measurement is not None:
         value, low, high, _ = measurement.estimate(rule.metric)

@@ -63,7 +63,7 @@ def show_feature(request: Request, services: Readable, monitor: MonitorConfig, f
         feature=feature,
         query=query,
         reading=reading,
-        severity=worst_severity(reading.active) or "",
+        severity=worst_severity(reading.active),
         handling_notes=handling_notes(firing),
         verdict=verdict(selected, query.unit) if selected else None,
         bars=bars,

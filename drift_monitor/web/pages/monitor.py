@@ -88,9 +88,10 @@ def show_monitor(request: Request, services: Readable, monitor: MonitorConfig) -
         drawn: Markup | None = None
         if row.window_end is not None:
             chart = _Heatmap(monitor, row.window_end, links_of(request))
-            names = {feature.series.feature for feature in (*page.rows, *firing[:MOST_SHOWN])}
+            names = {shown.series.feature for shown in page.rows}
+            names |= {feature.series.feature for feature in firing[:MOST_SHOWN]}
             stretch = Range(monitor=monitor.name, since=chart.start, until=chart.until, features=names)
-            histories = windows(conn, [stretch])
+            histories = windows(conn, [stretch], {rule.metric for rule in feature_rules(monitor.rules)})
             recent = alerts.episodes(conn, monitor=monitor.name, features=names, since=chart.start)
             drawn = chart.draw(page.rows, histories, recent) if page.rows else None
     return render(
@@ -179,7 +180,7 @@ class _Heatmap:
     ) -> list[Cell]:
         """A cell for each column that has windows: that of the worst of them."""
         worst: dict[int, tuple[float, Window, Level | None]] = {}
-        column = self.column
+        column, begin = self.column, self.start
         for window in history:
             # A window belongs to the column that begins before its end.
             position = _COLUMNS - 1 - int((self.until - window.end) / column)
@@ -189,7 +190,7 @@ class _Heatmap:
                 worst[position] = (share, window, level)
         cells = []
         for position, (_, window, level) in sorted(worst.items()):
-            start = self.start + position * column
+            start = begin + position * column
             end = start + column
             cell = Cell(
                 start=start,

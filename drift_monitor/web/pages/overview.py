@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from drift_monitor import words
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Severity
 from drift_monitor.queries.readable import Readable
 from drift_monitor.queries.status import Status, read_status
@@ -51,8 +52,7 @@ def show_overview(request: Request, services: Readable) -> Response:
         now = services.store.now(conn)
         status = read_status(conn, monitors)
         rows = [monitor_row(monitor, status, at) for monitor in monitors]
-        worst = {row.monitor.name: min((feature.rank[:2] for feature in row.features), default=(0, 0.0)) for row in rows}
-        detailed = sorted(rows, key=lambda row: (worst[row.monitor.name], row.monitor.name))[:MOST_MONITORS]
+        detailed = sorted(rows, key=lambda row: row.rank)[:MOST_MONITORS]
         firing = read_firing(conn, monitors, status)
         drawn = {feature.series for row in detailed for feature in row.features[:MOST_FEATURES]}
         drawn |= {feature.series for feature in firing[:MOST_SHOWN]}
@@ -114,13 +114,15 @@ def _trends(conn: Transaction, monitors: Sequence[MonitorRow], drawn: Collection
     """Sparklines of these features, from one read of all their histories."""
     features: list[FeatureRow] = []
     ranges = []
+    metrics: set[Metric] = set()
     for monitor in monitors:
         own = [row for row in monitor.features if row.series in drawn]
         stretch = trend_range(monitor, own)
         if own and stretch is not None:
             ranges.append(stretch)
             features.extend(own)
-    histories = windows(conn, ranges)
+            metrics |= {row.level.rule.metric for row in own if row.level}
+    histories = windows(conn, ranges, metrics)
     return {row.series: trend(row, histories) for row in features}
 
 

@@ -20,7 +20,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from drift_monitor.clock import Clock
-from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.errors import InputError, StoreError
 from drift_monitor.queries.readable import Readable
 from drift_monitor.telemetry.logs import WARN, log_failure

@@ -43,8 +43,9 @@ class Level(NamedTuple):
 
 
 def feature_rules(rules: Iterable[Rule]) -> Sequence[Rule]:
-    """The rules that watch features; where there are none, the usual ones rank features all the same."""
-    return tuple(rule for rule in rules if not rule.metric.is_of_monitor) or DEFAULT_RULES
+    """The rules that watch features, critical first; where there are none, the usual ones rank them all the same."""
+    watching = [rule for rule in rules if not rule.metric.is_of_monitor] or DEFAULT_RULES
+    return sorted(watching, key=lambda rule: -rule.severity.rank)
 
 
 def levels(rules: Iterable[Rule], measured: Measured) -> list[Level]:
@@ -57,7 +58,7 @@ def levels(rules: Iterable[Rule], measured: Measured) -> list[Level]:
             # At a threshold of 0 every value beyond it is infinitely far, and every other one calm.
             share = max(large, 0.0) / small if small > 0 else math.inf if rule.is_breached_by(value) else 0.0
             found.append(Level(rule, share, value))
-    found.sort(key=lambda level: (-level.share, -level.rule.severity.rank))
+    found.sort(key=lambda level: -level.share)  # of equal ones the rule that was first
     return found
 
 
@@ -98,6 +99,11 @@ class MonitorRow:
     window_end: datetime | None
     live_rows: int | None
     features: Sequence[FeatureRow]
+
+    @property
+    def rank(self) -> tuple[tuple[int, float], str]:
+        """By its worst feature."""
+        return (self.features[0].rank[:2] if self.features else (0, 0.0), self.monitor.name)
 
     def count(self, state: str) -> int:
         """How many features are in that state."""

@@ -137,8 +137,11 @@ def rule_results(
 def _condition(rule: Rule, factor: float) -> str:
     comparand = ""
     if rule.metric.is_divergence:
-        lower = "lower bound " if rule.above is not None else "upper bound "
-        names = {Comparand.LOWER_BOUND: lower, Comparand.CORRECTED: "without the noise floor ", Comparand.VALUE: "value "}
+        names = {
+            Comparand.LOWER_BOUND: "lower bound " if rule.above is not None else "upper bound ",
+            Comparand.CORRECTED: "without the noise floor ",
+            Comparand.VALUE: "value ",
+        }
         comparand = names[rule.on]
     windows = f" for {rule.for_windows} windows" if rule.for_windows > 1 else ""
     return f"{comparand}{rule.side} {words.threshold(rule, factor)}{windows}"
