@@ -2,40 +2,38 @@
 
 Texts are fixed; a monitor adds its own labels and annotations, and its own win where names are the same. Numbers travel
 as annotations, so that a change of a value never makes another alert of it.
-
-What a bin is called in a sentence: edges and labels as they are, reserved bins by what they hold.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from drift_monitor.alerting.labels import dashboard_url, drift_labels, feature_url, monitor_url, runbook_url
-from drift_monitor.config.durations import format_duration
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState
-from drift_monitor.core.bins import Bin, BinSpec, Number, Reserved
-from drift_monitor.core.comparison import Direction
+from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.core.rules import Comparand, Rule
 from drift_monitor.core.significance import noise_floor
-from drift_monitor.notify.message import Alert, AlertStatus, fingerprint, rfc3339
+from drift_monitor.core.times import rfc3339
+from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
 from drift_monitor.notify.message import BinShare as BinShare
-from drift_monitor.notify.wording import METRIC_NAMES
 from drift_monitor.store.measurements import Measurement
+from drift_monitor.words import (
+    DIRECTION_SENTENCES,
+    amount,
+    bin_name,
+    count,
+    minute,
+    number,
+    percent,
+    span,
+    threshold,
+)
 
 TOP_BINS = 3  # as many as a person reads in a page
 SHOWN_BINS = 8  # as many as a message draws bars of ...
 _WORTH_DRAWING = 0.01  # ... and below this share of the whole only where there are less than TOP_BINS
-
-DIRECTION_SENTENCES = {
-    Direction.NEW: "Live values appear where the reference had hardly any (new mass).",
-    Direction.LOST: "Values the reference had have gone from the live data (lost mass).",
-    Direction.RESHAPED: "Frequencies moved both ways: some values have become more common, others less (reshaped).",
-    Direction.NONE: "Neither direction of the divergence stands clear of sampling noise.",
-}
-
-_RATIOS = (Metric.MISSING_RATIO, Metric.UNSEEN_RATIO)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +96,8 @@ def summary(subject: AlertContext, status: AlertStatus) -> str:
     """One line: what, how much, against what."""
     rule = subject.rule
     if status is AlertStatus.RESOLVED:
-        return f"{subject.name}: the alert on {METRIC_NAMES[rule.metric]} is over ({subject.reason})"
-    limit = f"{rule.side} {_amount(rule.metric, rule.threshold)}"
+        return f"{subject.name}: the alert on {rule.metric.label} is over ({subject.reason})"
+    limit = f"{rule.side} {_limit(rule)}"
     value = _measured(subject)
     match rule.metric:
         case Metric.MISSING_RATIO:
@@ -112,7 +110,7 @@ def summary(subject: AlertContext, status: AlertStatus) -> str:
             return f"{subject.name}: the newest row is {value} old, {limit}"
         case metric:
             verb = "drifted" if rule.above is not None else "stands still"
-            return f"{subject.name} {verb}: {METRIC_NAMES[metric]} {value} {limit}"
+            return f"{subject.name} {verb}: {metric.label} {value} {limit}"
 
 
 def description(subject: AlertContext, status: AlertStatus) -> str:
@@ -131,7 +129,7 @@ def verdict(subject: AlertContext, status: AlertStatus) -> str:
 def condition(rule: Rule) -> str:
     """What the rule asks for: `lower bound above 0.25 for 2 windows`."""
     windows = f" for {rule.for_windows} windows" if rule.for_windows > 1 else ""
-    return f"{_comparand(rule)}{rule.side} {_amount(rule.metric, rule.threshold)}{windows}"
+    return f"{_comparand(rule)}{rule.side} {_limit(rule)}{windows}"
 
 
 def _sentences(subject: AlertContext, status: AlertStatus) -> Iterator[str]:
@@ -144,34 +142,38 @@ def _sentences(subject: AlertContext, status: AlertStatus) -> Iterator[str]:
             yield from _bins_sentence(subject.spec, measurement)
         yield _estimate_sentence(subject.rule.metric, measurement)
     if is_firing:
-        yield f"The rule is {METRIC_NAMES[subject.rule.metric]} {condition(subject.rule)}."
+        yield f"The rule is {subject.rule.metric.label} {condition(subject.rule)}."
         if subject.state.since is not None:
-            yield f"Beyond it since the window that ended {_minute(subject.state.since)}."
+            yield f"Beyond it since the window that ended {minute(subject.state.since)} UTC."
     if measurement is not None:
-        yield f"Window {_span(measurement.window_start, measurement.window_end)}{_rows(measurement)}."
+        yield f"Window {span(measurement.window_start, measurement.window_end)}{_rows(measurement)}."
 
 
 def _rows(measurement: Measurement) -> str:
     live, reference = measurement.live_rows, measurement.reference_rows
-    return "" if live is None or reference is None else f", {live:,} live rows against {reference:,} reference rows"
+    return (
+        ""
+        if live is None or reference is None
+        else f", {count(live)} live rows against {count(reference)} reference rows"
+    )
 
 
 def _estimate_sentence(metric: Metric, measurement: Measurement) -> str:
     value, low, high, _ = measurement.estimate(metric)
     floor = _floor(metric, measurement)
     if value is None:
-        return f"{METRIC_NAMES[metric]} is not known."
-    said = f"{METRIC_NAMES[metric]} is {_amount(metric, value)}"
+        return f"{metric.label} is not known."
+    said = f"{metric.label} is {_amount(metric, value)}"
     if floor is not None:
         said += f", where sampling alone gives {_amount(metric, floor)}"
     if low is not None and high is not None:
-        said += f"; without that noise it lies between {low:.3g} and {high:.3g} (95 % interval)"
+        said += f"; without that noise it lies between {number(low)} and {number(high)} (95 % interval)"
     return f"{said}."
 
 
 def _bins_sentence(spec: BinSpec, measurement: Measurement) -> Iterator[str]:
     moved = [
-        f"{share.label} {_percent(share.reference_share)} → {_percent(share.live_share)}"
+        f"{share.label} {percent(share.reference_share)} → {percent(share.live_share)}"
         for share in top_bins(spec, measurement)
     ]
     if moved:
@@ -187,7 +189,7 @@ def top_bins(spec: BinSpec, measurement: Measurement, count: int = TOP_BINS) -> 
     live_rows, reference_rows = max(1, sum(live)), max(1, sum(reference))
     shares = [
         BinShare(
-            label=bin_text(one),
+            label=bin_name(one),
             live_share=a / live_rows,
             reference_share=b / reference_rows,
             contribution=f + r,
@@ -254,20 +256,17 @@ def _measured(subject: AlertContext) -> str:
     if measurement is not None and metric.is_divergence:
         value, low, high, _ = measurement.estimate(metric)
         if value is not None and low is not None and high is not None:
-            return f"{value:.3g} (95 %: {low:.3g} to {high:.3g})"
+            return f"{number(value)} (95 %: {number(low)} to {number(high)})"
     value = subject.state.value
     return "unknown" if value is None else _amount(metric, value)
 
 
 def _amount(metric: Metric, value: float) -> str:
-    """A value or threshold of a metric as people read it."""
-    if metric in _RATIOS:
-        return _percent(value)
-    if metric is Metric.FRESHNESS:
-        return format_duration(timedelta(seconds=round(value)))
-    if metric is Metric.ROWS:
-        return f"{value:,.0f}"
-    return f"{value:.4g}{' nats' if metric.unit == 'nats' else ''}"
+    return f"{amount(metric, value, 4)}{' nats' if metric.unit == 'nats' else ''}"
+
+
+def _limit(rule: Rule) -> str:
+    return f"{threshold(rule)}{' nats' if rule.metric.unit == 'nats' else ''}"
 
 
 def _comparand(rule: Rule) -> str:
@@ -284,38 +283,3 @@ def _comparand(rule: Rule) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _span(start: datetime, end: datetime) -> str:
-    return f"{start.astimezone(UTC):%Y-%m-%d %H:%M} to {_minute(end)}"
-
-
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.3g} %"
-
-
-def bin_text(one: Bin) -> str:
-    """A bin as it is called in a sentence: reserved ones say what they hold."""
-    match one.reserved:
-        case None:
-            return one.label
-        case Reserved.BELOW:
-            return f"below {_edge_text(one.upper)}"
-        case Reserved.ABOVE:
-            return f"{_edge_text(one.lower)} and above"
-        case Reserved.INVALID:
-            return "invalid (no number)"
-        case Reserved.MISSING:
-            return "missing (null)"
-        case Reserved.RARE:
-            return "rare labels"
-        case Reserved.UNSEEN:
-            return "labels the reference never had"
-
-
-def _edge_text(edge: Number | None) -> str:
-    return f"{edge:.6g}" if isinstance(edge, float) else str(edge)

@@ -6,7 +6,6 @@ repeated commit after a lost answer, or a restored store, makes the same episode
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC
 
 from drift_monitor.alerting.annotations import AlertContext, render_alert
 from drift_monitor.alerting.dispatch import AlertEvent, Context, dispatch
@@ -21,6 +20,7 @@ from drift_monitor.notify.message import Alert, AlertStatus
 from drift_monitor.store import alerts as alert_store
 from drift_monitor.store.alerts import AlertKey, AlertRow, Episode
 from drift_monitor.store.connection import Transaction
+from drift_monitor.words import minute
 
 RECOVERED = "recovered"
 REVISED = "revised"  # late rows changed the counts that had made it fire
@@ -182,7 +182,7 @@ def _alert(services: Services, monitor: MonitorConfig, outcome: EvaluationResult
 
 def _amended(alert: Alert, outcome: EvaluationResult) -> Alert:
     """The alert with the remark that an earlier verdict is replaced."""
-    end = f"{outcome.window.end.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    end = f"{minute(outcome.window.end)} UTC"
     remark = f"Amended: late rows changed the window that ended {end}, and its verdict with it."
     told = alert.annotations.get("description", "")
     return replace(alert, annotations={**alert.annotations, "description": f"{remark} {told}".rstrip()})

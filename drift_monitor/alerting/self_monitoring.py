@@ -11,21 +11,22 @@ slept) makes nothing stale.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from drift_monitor.alerting.dispatch import AlertEvent, Context, dispatch
 from drift_monitor.alerting.labels import SelfAlert, dashboard_url, monitor_url, runbook_url, self_labels
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.durations import format_duration
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Severity
 from drift_monitor.core.schedule import interval
+from drift_monitor.core.times import format_duration
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
 from drift_monitor.store import alerts, failure_streak, monitors, runs
 from drift_monitor.store.alerts import AlertKey, Episode
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.failure_streak import FailureStreak
+from drift_monitor.words import minute
 
 RECOVERED = "recovered"
 FAILURES = 3
@@ -122,7 +123,7 @@ def _failing(monitor: MonitorConfig, trouble: FailureStreak) -> Condition:
         ailment=SelfAlert.FAILING,
         summary=f"{monitor.name}: its evaluations fail",
         description=(
-            f"No evaluation has succeeded since {_minute(trouble.since)}, when the first one failed; "
+            f"No evaluation has succeeded since {minute(trouble.since)} UTC, when the first one failed; "
             f"{trouble.failures} in a row. The last error: {trouble.error} "
             "Drift alerts stay as they are meanwhile: they neither fire nor resolve."
         ),
@@ -130,7 +131,7 @@ def _failing(monitor: MonitorConfig, trouble: FailureStreak) -> Condition:
 
 
 def _stale(monitor: MonitorConfig, success: datetime | None) -> Condition:
-    heard = f"last succeeded at {_minute(success)}" if success else "has never succeeded"
+    heard = f"last succeeded at {minute(success)} UTC" if success else "has never succeeded"
     return Condition(
         ailment=SelfAlert.STALE,
         summary=f"{monitor.name}: nothing was evaluated for more than {STALE_INTERVALS} intervals",
@@ -164,9 +165,5 @@ def _alert(services: Services, monitor: MonitorConfig, episode: Episode, finding
 def _over(services: Services, monitor: MonitorConfig, episode: Episode, at: datetime) -> Alert:
     text = f"{monitor.name}: its evaluations succeed again"
     fired = _alert(services, monitor, episode, None)
-    annotations = {**fired.annotations, "summary": text, "description": f"{text}, since {_minute(at)}."}
+    annotations = {**fired.annotations, "summary": text, "description": f"{text}, since {minute(at)} UTC."}
     return replace(fired, status=AlertStatus.RESOLVED, annotations=annotations, ends_at=at)
-
-
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

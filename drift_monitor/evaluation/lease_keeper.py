@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from drift_monitor.alerting.services import Services
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import StoreError, StoreUnavailable
 from drift_monitor.store import leases, runs
 from drift_monitor.store.connection import Transaction
@@ -39,7 +39,7 @@ def claim_towards(services: Services, key: RunKey) -> Claim | None:
             return claim
         pause.wait(_POLL_SECONDS)
     raise StoreUnavailable(
-        f"monitor {key.monitor!r}, window {instant(key.window_end)}: this window or an earlier one is being evaluated "
+        f"monitor {key.monitor!r}, window {rfc3339(key.window_end)}: this window or an earlier one is being evaluated "
         "by another process; wait for it, or stop it, and try again"
     )
 

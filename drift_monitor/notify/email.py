@@ -26,12 +26,12 @@ from email.utils import format_datetime, parseaddr
 from typing import Any
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.core.clean import clean_text
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify import mail_text
 from drift_monitor.notify.outbound import Resolver, addresses_of
 from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.telemetry.reasons import DeliveryFailure
-from drift_monitor.telemetry.text import clean_text
 
 _logger = logging.getLogger(__name__)
 IMPLICIT_TLS_PORT = 465

@@ -6,16 +6,15 @@ earlier version has stored, and alerts that are not about a measurement, show wh
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from drift_monitor.config.durations import format_duration
 from drift_monitor.core.divergence import Metric
 from drift_monitor.notify import wording
+from drift_monitor.words import amount, count, number, one_line
 
-_NAMES: Mapping[str, str] = {metric.value: name for metric, name in wording.METRIC_NAMES.items()}
-_RATIOS = (Metric.MISSING_RATIO, Metric.UNSEEN_RATIO)
-_NATS = [metric for metric in Metric if metric.unit == "nats"]
+_NAMES: Mapping[str, str] = {metric.value: metric.label for metric in Metric}
+_METRICS = {metric.value: metric for metric in Metric}
 # Annotations that are told in a place of their own, or as a fact of another name. All others are the monitor's.
 _OWN = frozenset(
     {
@@ -44,7 +43,7 @@ def _measured(alert: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         value = f"{_NAMES.get(metric, metric)} {_amount(said['value'], metric)}".strip()
         yield "Measured", f"{value}{_interval(said)}"
     if "threshold" in said:
-        yield "Threshold", wording.one_line(said.get("condition", said["threshold"]))
+        yield "Threshold", one_line(said.get("condition", said["threshold"]))
     if "noise_floor" in said:
         yield "Noise floor", _amount(said["noise_floor"], metric)
     yield ("Since", _since(alert)) if wording.is_firing(alert) else ("Lasted", _lasted(alert))
@@ -87,32 +86,31 @@ def _in_brief(alert: Mapping[str, Any]) -> str:
     metric = str(alert["labels"].get("metric", ""))
     asked = alert["annotations"].get("condition", "")
     said = f"{_NAMES.get(metric, metric)} {asked}".strip()
-    return wording.one_line(f"{said} ({wording.severity(alert)})" if wording.severity(alert) else said)
+    return one_line(f"{said} ({wording.severity(alert)})" if wording.severity(alert) else said)
 
 
 def _of_the_monitor(alert: Mapping[str, Any]) -> Mapping[str, str]:
     given = alert["annotations"].items()
-    return {wording.one_line(name): wording.one_line(text) for name, text in given if name not in _OWN}
+    return {one_line(name): one_line(text) for name, text in given if name not in _OWN}
 
 
 def _amount(text: str, metric: str) -> str:
     value = _value(text)
     if value is None:
-        return wording.one_line(text)
-    if metric in _RATIOS:
-        return wording.percent(value)
-    if metric == Metric.FRESHNESS:
-        return format_duration(timedelta(seconds=round(value)))
-    return f"{_number(text)} nats" if metric in _NATS else _number(text)
+        return one_line(text)
+    known = _METRICS.get(metric)
+    if known is None:
+        return number(value)
+    return f"{amount(known, value)}{' nats' if known.unit == 'nats' else ''}"
 
 
 def _number(text: str) -> str:
     value = _value(text)
-    return wording.one_line(text) if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return one_line(text) if value is None else number(value)
 
 
 def _count(text: str) -> str:
-    return f"{int(text):,}" if text.isascii() and text.isdecimal() else wording.one_line(text)
+    return count(int(text)) if text.isascii() and text.isdecimal() else one_line(text)
 
 
 def _value(text: str) -> float | None:
@@ -125,4 +123,4 @@ def _value(text: str) -> float | None:
 
 
 def _moment(text: str) -> str:
-    return wording.one_line(f"{text[:10]} {text[11:16]}")
+    return one_line(f"{text[:10]} {text[11:16]}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from drift_monitor.notify import wording
 from drift_monitor.notify.fields import facts
+from drift_monitor.words import bar, one_line, percent, shorten
 
 MAX_SUBJECT = 200  # characters; longer ones are cut by whoever shows them
 _BAR_TEXT, _BAR_PIXELS = 20, 120
@@ -21,7 +22,7 @@ _CELL = "padding:3px 14px 3px 0;font-size:13px;vertical-align:top"
 
 
 def subject(body: Mapping[str, Any]) -> str:
-    return wording.shorten(wording.one_line(wording.title(body)), MAX_SUBJECT)
+    return shorten(one_line(wording.title(body)), MAX_SUBJECT)
 
 
 def plain_text(body: Mapping[str, Any]) -> str:
@@ -43,14 +44,14 @@ def _text_lines(group: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if moved:
         yield ""
     for one, reference, live in moved:
-        yield f"  {wording.one_line(one['label'])}"
-        yield f"    reference {wording.bar(reference, _BAR_TEXT)} {wording.percent(one['reference_share'])}"
-        yield f"    live      {wording.bar(live, _BAR_TEXT)} {wording.percent(one['live_share'])}"
+        yield f"  {one_line(one['label'])}"
+        yield f"    reference {bar(reference, _BAR_TEXT)} {percent(one['reference_share'])}"
+        yield f"    live      {bar(live, _BAR_TEXT)} {percent(one['live_share'])}"
     links = wording.links(first)
     if links:
         yield ""
     for word, url in links.items():
-        yield f"{word}: {wording.one_line(url)}"
+        yield f"{word}: {one_line(url)}"
 
 
 def html(body: Mapping[str, Any]) -> str:
@@ -93,7 +94,7 @@ def _html_facts(found: Mapping[str, str]) -> str:
 
 def _html_bins(bins: Sequence[Mapping[str, Any]]) -> str:
     rows = "".join(
-        f'<tr><td style="{_CELL}">{escape(wording.one_line(one["label"]))}</td>'
+        f'<tr><td style="{_CELL}">{escape(one_line(one["label"]))}</td>'
         f"{_html_bar(reference, one['reference_share'], _REFERENCE)}{_html_bar(live, one['live_share'], _LIVE)}</tr>"
         for one, reference, live in _scaled(bins)
     )
@@ -110,7 +111,7 @@ def _html_bar(length: float, share: float, colour: str) -> str:
     """A cell with a bar and its share; the bar is a table of one cell, since mail programs ignore sizes of others."""
     pixels = max(1, round(length * _BAR_PIXELS)) if length > 0 else 0
     bar = f'<td bgcolor="{colour}" width="{pixels}" height="12" style="font-size:1px">&nbsp;</td>' if pixels else ""
-    text = f'<td style="font-size:12px;padding-left:6px">{wording.percent(share)}</td>'
+    text = f'<td style="font-size:12px;padding-left:6px">{percent(share)}</td>'
     return f'<td style="{_CELL}"><table cellpadding="0" cellspacing="0"><tr>{bar}{text}</tr></table></td>'
 
 

@@ -12,6 +12,7 @@ from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.notify import wording
 from drift_monitor.notify.http import DEADLINE, Poster
 from drift_monitor.notify.outbound import Resolver
+from drift_monitor.words import one_line, percent, shorten
 
 MAX_SUMMARY = 1024  # characters, by the reference of the API
 _MAX_TEXT = 1000  # of a detail: an event may have 512 KB
@@ -54,7 +55,7 @@ def event(alert: Mapping[str, Any]) -> dict[str, Any]:
         **({"client_url": links["Page"]} if "Page" in links else {}),
         "links": [{"href": url, "text": word} for word, url in links.items()],
         "payload": {
-            "summary": wording.shorten(wording.summary(alert), MAX_SUMMARY),
+            "summary": shorten(wording.summary(alert), MAX_SUMMARY),
             "source": labels["monitor"],
             "severity": _SEVERITIES.get(wording.severity(alert), "warning"),
             "timestamp": alert["startsAt"],
@@ -68,13 +69,11 @@ def event(alert: Mapping[str, Any]) -> dict[str, Any]:
 
 def _details(alert: Mapping[str, Any]) -> dict[str, Any]:
     texts = {**alert["labels"], **alert["annotations"]}
-    details: dict[str, Any] = {
-        name: wording.shorten(text, _MAX_TEXT) for name, text in texts.items() if name != "summary"
-    }
+    details: dict[str, Any] = {name: shorten(text, _MAX_TEXT) for name, text in texts.items() if name != "summary"}
     if alert.get("bins"):
         details["bins"] = [
-            f"{wording.shorten(wording.one_line(one['label']), _MAX_TEXT)}: "
-            f"{wording.percent(one['reference_share'])} → {wording.percent(one['live_share'])}"
+            f"{shorten(one_line(one['label']), _MAX_TEXT)}: "
+            f"{percent(one['reference_share'])} → {percent(one['live_share'])}"
             for one in alert["bins"]
         ]
     return details

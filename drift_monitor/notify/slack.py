@@ -16,6 +16,7 @@ from drift_monitor.notify import wording
 from drift_monitor.notify.fields import facts
 from drift_monitor.notify.http import DEADLINE, Poster
 from drift_monitor.notify.outbound import Resolver
+from drift_monitor.words import bar, one_line, percent, shorten
 
 # Limits of Slack's Block Kit reference.
 MAX_BLOCKS = 50
@@ -98,7 +99,7 @@ def _bars(bins: Sequence[Mapping[str, Any]]) -> str:
     most = max(max(one["reference_share"], one["live_share"]) for one in bins) or 1.0
     lines = [f"{'':{_LABEL}} {'reference':{_BAR + 7}}   live"]
     for one in bins:
-        label = wording.shorten(wording.one_line(one["label"]), _LABEL).ljust(_LABEL)
+        label = shorten(one_line(one["label"]), _LABEL).ljust(_LABEL)
         reference, live = (_share(one[side], most) for side in ("reference_share", "live_share"))
         lines.append(f"{label} {reference} → {live}".rstrip())
     # A backtick would end the code.
@@ -107,11 +108,11 @@ def _bars(bins: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _share(share: float, most: float) -> str:
-    return f"{wording.bar(share / most, _BAR)} {wording.percent(share):>6}"[: _BAR + 8]
+    return f"{bar(share / most, _BAR)} {percent(share):>6}"[: _BAR + 8]
 
 
 def _plain(text: str, limit: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": escape(wording.one_line(text), limit), "emoji": False}
+    return {"type": "plain_text", "text": escape(one_line(text), limit), "emoji": False}
 
 
 def _address(url: str) -> str:

@@ -1,4 +1,4 @@
-"""What chat and mail say in the same words: titles, groups, links, shares, bars.
+"""What chat and mail say in the same words: titles, groups, links.
 
 Everything here takes the stored document of a notification and gives plain text; whoever shows it escapes it.
 """
@@ -6,12 +6,9 @@ Everything here takes the stored document of a notification and gives plain text
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from drift_monitor.core.divergence import Metric
 from drift_monitor.notify.message import AlertStatus
+from drift_monitor.words import one_line
 
-_EIGHTHS = " ▏▎▍▌▋▊▉"
-_FULL = "█"
-METRIC_NAMES = {metric: metric.label for metric in Metric}
 SIGNS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 RESOLVED_SIGN = "🟢"
 _RANKS = {"critical": 0, "warning": 1, "info": 2}
@@ -93,26 +90,3 @@ def links(alert: Mapping[str, Any]) -> Mapping[str, str]:
     if found["Dashboard"] == found["Page"]:
         del found["Dashboard"]
     return {word: str(url) for word, url in found.items() if url and str(url).startswith(("http://", "https://"))}
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
-
-
-def bar(share: float, width: int) -> str:
-    """A share from 0 to 1 as block characters, to an eighth of one; padded to `width`."""
-    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
-    if share > 0:
-        eighths = max(eighths, 1)  # a value that occurs is never drawn as nothing
-    full, rest = divmod(eighths, 8)
-    return (_FULL * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
-
-
-def shorten(text: str, length: int) -> str:
-    """At most so many characters, the last one an ellipsis where it was cut."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def one_line(text: str) -> str:
-    """Without line breaks and control characters: for headers and table cells."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())

@@ -2,22 +2,21 @@
 
 import gzip
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from drift_monitor.clock import Clock
+from drift_monitor.core.clean import clean_label
 from drift_monitor.errors import DriftMonitorError, StoreError
 from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.telemetry.text import clean_label
-from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES, expose
+from drift_monitor.web.metrics.exposition import encode_registry, expose
 from drift_monitor.web.metrics.snapshot import Snapshot
 
 _logger = logging.getLogger(__name__)
@@ -33,6 +32,7 @@ class ServerDependencies:
     `healthy`: the process and its loops turn; called in the event loop, so it must not block.
     `ready`: configuration loaded, store migrated and reachable, not draining; may block shortly.
     `snapshot`: what the store holds, at most a few seconds old; StoreError if it can't be read.
+    `max_series`: of results; the worst features are shown where there are more.
     `reload`: reads the configuration anew, raising DriftMonitorError if it is refused; None where
     `--web.enable-lifecycle` is not given.
     """
@@ -42,8 +42,8 @@ class ServerDependencies:
     healthy: Callable[[], bool]
     ready: Callable[[], bool]
     snapshot: Callable[[], Snapshot]
+    max_series: int
     reload: Callable[[], None] | None = None
-    max_series: int = DEFAULT_MAX_SERIES
 
 
 def operational_routes(service: ServerDependencies) -> list[BaseRoute]:
@@ -54,8 +54,12 @@ def operational_routes(service: ServerDependencies) -> list[BaseRoute]:
         monitors = frozenset(named) if named else None
         exposition = expose(_snapshot(service), service.clock.now(), max_series=service.max_series, monitors=monitors)
         service.telemetry.exposed(series=exposition.series, dropped=exposition.dropped)
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        body = exposition.text.encode() + encode(_ProcessMetrics(service.telemetry.registry, monitors))
+        _, content_type = choose_encoder(request.headers.get("accept", ""))
+        own = encode_registry(
+            _of_monitors(service.telemetry.registry.collect(), monitors),
+            is_openmetrics=content_type.startswith("application/openmetrics-text"),
+        )
+        body = (exposition.text + own).encode()
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if _accepts_gzip(request.headers.get("accept-encoding", "")):
             body = gzip.compress(body, _GZIP_LEVEL)
@@ -99,22 +103,16 @@ def _snapshot(service: ServerDependencies) -> Snapshot:
     return snapshot
 
 
-class _ProcessMetrics:
-    """The process's own metrics; as a registry, so that the client encodes them, with the end of the page."""
-
-    def __init__(self, registry: CollectorRegistry, monitors: frozenset[str] | None) -> None:
-        self._registry = registry
-        # Series without the label are those of the whole process.
-        self._monitors = None if monitors is None else {None, *map(clean_label, monitors)}
-
-    def collect(self) -> Iterator[Metric]:
-        for metric in self._registry.collect():
-            if self._monitors is None:
-                yield metric
-                continue
-            kept = Metric(metric.name, metric.documentation, metric.type)
-            kept.samples = [sample for sample in metric.samples if sample.labels.get("monitor") in self._monitors]
-            yield kept
+def _of_monitors(metrics: Iterable[Metric], monitors: frozenset[str] | None) -> Iterator[Metric]:
+    """These metrics without the series of other monitors; those of the whole process have no such label, and stay."""
+    shown = None if monitors is None else {None, *map(clean_label, monitors)}
+    for metric in metrics:
+        if shown is not None:
+            # A copy: a collector may hand out its own object each time.
+            kept = [sample for sample in metric.samples if sample.labels.get("monitor") in shown]
+            metric = Metric(metric.name, metric.documentation, metric.type)
+            metric.samples = kept
+        yield metric
 
 
 def _accepts_gzip(accept_encoding: str) -> bool:

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.core.divergence import Metric
-from drift_monitor.notify import wording
 from drift_monitor.notify.fields import facts
 from drift_monitor.notify.message import Alert, AlertStatus, document, fingerprint
 from tests.notify.samples import NOON, an_alert, stored
@@ -48,10 +46,6 @@ def of(alert: Alert) -> dict[str, str]:
 )
 def test_value_is_shown_in_the_unit_of_its_metric(metric: str, value: str, shown: str) -> None:
     assert facts([an_alert_on(metric, value=value)])["Measured"] == shown
-
-
-def test_every_metric_has_a_name() -> None:
-    assert set(wording.METRIC_NAMES) == set(Metric)
 
 
 def test_facts_stand_in_the_order_they_are_read() -> None:

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 
 from drift_monitor.config.web import WebConfig
 from drift_monitor.telemetry.metrics import Telemetry
+from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
 from drift_monitor.web.operational import ServerDependencies, operational_routes
 from drift_monitor.web.server import WebServer
 from tests.web.snapshots import NOON, a_snapshot
@@ -68,6 +69,7 @@ def serving(
         "healthy": lambda: True,
         "ready": lambda: True,
         "snapshot": a_snapshot,
+        "max_series": DEFAULT_MAX_SERIES,
         **dependencies,
     }
     server = WebServer(

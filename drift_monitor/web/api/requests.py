@@ -15,11 +15,10 @@ from typing import Any, Final, NoReturn, Self, TypeVar
 
 from starlette.datastructures import QueryParams
 
-from drift_monitor.config.durations import EXPECTED, parse_duration
 from drift_monitor.config.report import close_match
-from drift_monitor.core.times import instant
+from drift_monitor.core.clean import clean_document
+from drift_monitor.core.times import A_DURATION, parse_duration, parse_instant, rfc3339
 from drift_monitor.errors import InputError
-from drift_monitor.store.texts import clean_document
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -111,7 +110,7 @@ def _unknown_cursor() -> InputError:
 
 def cursor(*place: datetime | str | int) -> str:
     """A place in a list as a word for addresses; what is in it is no interface."""
-    parts = [instant(part) if isinstance(part, datetime) else part for part in place]
+    parts = [rfc3339(part) if isinstance(part, datetime) else part for part in place]
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
@@ -120,8 +119,8 @@ def read_instant(text: str) -> datetime | None:
     if _RFC_3339.fullmatch(text) is None:
         return None
     try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
+        return parse_instant(text.upper(), UTC)
+    except InputError:
         return None
 
 
@@ -173,9 +172,9 @@ class Body:
         if value is None:
             return None
         try:
-            return parse_duration(value) if isinstance(value, str) else _refuse(name, value, EXPECTED)
+            return parse_duration(value) if isinstance(value, str) else _refuse(name, value, A_DURATION)
         except InputError:
-            _refuse(name, value, EXPECTED)
+            _refuse(name, value, A_DURATION)
 
 
 def _refuse(name: str, value: object, wanted: str) -> NoReturn:

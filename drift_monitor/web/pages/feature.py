@@ -82,11 +82,12 @@ def _bin_bars(measurement: Measurement, spec: BinSpec, unit: Unit) -> list[BinBa
     if live is None or reference is None:
         return []
     # An infinite contribution (no smoothing) is stored as null.
+    nothing = (0.0,) * len(spec.bins)
     forward, backward = (
-        [0.0 if number is None or not math.isfinite(number) else number * unit.per_nat for number in contributions]
+        [unit.per_nat * number if number and math.isfinite(number) else 0.0 for number in contributions]
         for contributions in (
-            measurement.contribution_live_reference or (0.0,) * len(spec.bins),
-            measurement.contribution_reference_live or (0.0,) * len(spec.bins),
+            measurement.contribution_live_reference or nothing,
+            measurement.contribution_reference_live or nothing,
         )
     )
     # Those that add most to both divergences together, as in the messages.
