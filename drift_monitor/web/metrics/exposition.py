@@ -10,11 +10,11 @@ in OpenMetrics, while the client library's encoders make an object and a diction
 its labels again. At 100,000 series that was most of a scrape.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from math import isfinite, isnan
 from typing import Final
 
 from prometheus_client.core import Metric as ClientMetric
@@ -38,10 +38,9 @@ DEFAULT_MAX_SERIES: Final = 10_000
 _PSI_WITHOUT_RULE: Final = 0.25
 # Names of monitors and features recur in every series; this many different ones need not be cleaned anew.
 _REMEMBERED: Final = 65_536
-_PLACES: Final = {family.name: place for place, family in enumerate(FAMILIES)}
 
-Line = tuple[int, str]
-"""The place of a family in `FAMILIES`, and one of its series with its value."""
+# A family, and the labels of one of its series behind those of the feature.
+Place = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,62 +52,135 @@ class Exposition:
     dropped: int
 
 
+@dataclass(slots=True)
+class _Subject:
+    """A feature in one segment: all its series are kept or left out together.
+
+    `values` stand in the order of `_PLACES`; `others` are those of its rules, and why it was not measured.
+    """
+
+    labels: str
+    values: list[float | None]
+    others: dict[Place, float]
+
+    def __len__(self) -> int:
+        """How many series it has."""
+        return len(self.values) - self.values.count(None) + len(self.others)
+
+
+_PLACES: Final[Sequence[Place]] = [
+    (family.name, f',direction="{direction}"' if direction else "")
+    for family, direction in (
+        *families.DIVERGENCES.values(),
+        (families.NOISE_FLOOR, "live_reference"),
+        (families.NOISE_FLOOR, "reference_live"),
+        (families.LIVE_MISSING, ""),
+        (families.REFERENCE_MISSING, ""),
+        (families.LIVE_UNSEEN, ""),
+    )
+]
+
+
 def expose(
     snapshot: Snapshot, at: datetime, *, max_series: int = DEFAULT_MAX_SERIES, monitors: frozenset[str] | None = None
 ) -> Exposition:
     """What may be shown of the snapshot at `at`, of all monitors or of those named."""
     shown = without_stale(snapshot, at)
     chosen = [monitor for monitor in shown.monitors if monitors is None or monitor.monitor in monitors]
-    texts: list[list[str]] = [[] for _ in FAMILIES]
-    written: dict[str, list[Line]] = {}
+    texts: dict[str, list[str]] = {family.name: [] for family in FAMILIES}
+    written: set[str] = set()
     kept = dropped = 0
-    is_full = False
-    for subject, block in _blocks(chosen, shown.queues):
-        fresh = block
-        if subject in written:  # two names that clean to the same text: only there a series can come twice
-            known = {_series_of(line) for line in written[subject]}
-            fresh = [line for line in block if _series_of(line) not in known]
-        is_full = is_full or kept + len(fresh) > max_series
-        if is_full:
+    for block in (_queue_lines(shown.queues), *map(_monitor_lines, chosen)):
+        # Of equal series, whose names clean to the same text, the first stays.
+        lines = {line.rpartition(" ")[0]: line for line in reversed(list(block))}
+        fresh = [line for series, line in reversed(lines.items()) if series not in written]
+        if dropped or kept + len(fresh) > max_series:
             dropped += len(fresh)
             continue
-        written[subject] = [*written[subject], *fresh] if subject in written else fresh
+        written.update(lines)
         kept += len(fresh)
-        for place, text in fresh:
-            texts[place].append(text)
-    heads = (f"# HELP {family.name} {family.text}\n# TYPE {family.name} gauge\n" for family in FAMILIES)
-    text = "".join(head + "".join(lines) for head, lines in zip(heads, texts, strict=True) if lines)
+        for line in fresh:
+            texts[line.partition("{")[0]].append(line)
+    subjects = []
+    for subject in _subjects(chosen):
+        if dropped or kept + len(subject) > max_series:
+            dropped += len(subject)
+        else:
+            kept += len(subject)
+            subjects.append(subject)
+    for position, (family, labels) in enumerate(_PLACES):
+        texts[family] += [
+            f"{family}{{{subject.labels}{labels}}} {value!r}\n"
+            for subject in subjects
+            if (value := subject.values[position]) is not None
+        ]
+    for subject in subjects:
+        for (family, labels), value in subject.others.items():
+            texts[family].append(f"{family}{{{subject.labels}{labels}}} {value!r}\n")
+    text = "".join(
+        f"# HELP {family.name} {family.text}\n# TYPE {family.name} gauge\n{''.join(texts[family.name])}"
+        for family in FAMILIES
+        if texts[family.name]
+    )
     return Exposition(text=text, series=kept, dropped=dropped)
 
 
-def _blocks(monitors: Sequence[MonitorSnapshot], queues: Sequence[QueueSnapshot]) -> Iterator[tuple[str, list[Line]]]:
-    """Series that are kept or left out together, with the labels they share, the most important first."""
-    lines: list[Line] = []
-    for queue in queues:
-        labels = f'receiver="{_clean(queue.receiver)}",integration="{_clean(queue.integration)}"'
-        lines += _line(families.QUEUE_LENGTH, labels, queue.length)
-        lines += _line(families.QUEUE_OLDEST, labels, queue.oldest_at)
-    yield "", _unique(lines)
-    for monitor in monitors:
-        yield _subject(monitor.monitor, "", ""), _unique(_monitor_lines(monitor))
+def _subjects(monitors: Sequence[MonitorSnapshot]) -> Iterator[_Subject]:
+    """All features, the worst first."""
     ranked = []
     for monitor in monitors:
         rules: dict[tuple[str, str], list[RuleSnapshot]] = {}
-        # Firing first: of two rules with the same metric and severity, the firing one is the alert that is shown.
-        for rule in sorted(monitor.rules, key=lambda rule: not rule.firing):
-            rules.setdefault((rule.feature, rule.segment), []).append(rule)
+        for rule in monitor.rules:
+            if rule.feature:
+                rules.setdefault((rule.feature, rule.segment), []).append(rule)
         # An alert fires on although its feature has no measurement: such features only rules know.
         known = {(feature.feature, feature.segment) for feature in monitor.features}
-        others = [FeatureSnapshot(feature=name, segment=segment) for name, segment in rules if name]
-        for feature in (*monitor.features, *(one for one in others if (one.feature, one.segment) not in known)):
+        unknown = [FeatureSnapshot(feature=name, segment=segment) for name, segment in rules.keys() - known]
+        for feature in (*monitor.features, *unknown):
             own = rules.get((feature.feature, feature.segment), [])
-            is_firing = any(rule.firing for rule in own)
-            rank = (not is_firing, -_badness(feature, own), monitor.monitor, feature.feature, feature.segment)
+            is_quiet = not any(rule.firing for rule in own)
+            rank = (is_quiet, -_badness(feature, own), monitor.monitor, feature.feature, feature.segment)
             ranked.append((rank, feature, own))
     ranked.sort(key=lambda entry: entry[0])
+    seen: dict[str, _Subject] = {}
     for (_, _, name, _, _), feature, own in ranked:
-        subject = _subject(name, feature.feature, feature.segment)
-        yield subject, _feature_lines(subject, feature, own)
+        subject = _subject(_labels(name, feature.feature, feature.segment), feature, own)
+        earlier = seen.setdefault(subject.labels, subject)
+        if earlier is not subject:  # two names that clean to the same text: of equal series the first stays
+            pairs = list(zip(earlier.values, subject.values, strict=True))
+            everything = [value if value is not None else other for value, other in pairs]
+            seen[subject.labels] = _Subject(subject.labels, everything, subject.others | earlier.others)
+            subject.values = [None if value is not None else other for value, other in pairs]
+            subject.others = {place: value for place, value in subject.others.items() if place not in earlier.others}
+        yield subject
+
+
+def _subject(labels: str, feature: FeatureSnapshot, rules: Sequence[RuleSnapshot]) -> _Subject:
+    values = [
+        *map(feature.divergences.get, families.DIVERGENCES),
+        feature.noise_floor,
+        feature.noise_floor,
+        feature.live_missing_ratio,
+        feature.reference_missing_ratio,
+        feature.live_unseen_ratio,
+    ]
+    others: dict[Place, float] = {}
+    if feature.unmeasured is not None:
+        others[families.UNMEASURED.name, f',reason="{feature.unmeasured.value}"'] = 1.0
+    for rule in rules:
+        threshold, active = _rule_places(rule.metric, rule.severity)
+        # Of two rules with the same metric and severity, the one that fires is the alert that is shown.
+        if rule.firing or active not in others:
+            others[active] = float(rule.firing)
+            if isfinite(rule.threshold):
+                others[threshold] = float(rule.threshold)
+    return _Subject(labels, [value if value is not None and isfinite(value) else None for value in values], others)
+
+
+@lru_cache
+def _rule_places(metric: str, severity: str) -> tuple[Place, Place]:
+    labels = f',metric="{metric}",severity="{severity}"'
+    return (families.THRESHOLD.name, labels), (families.ALERT_ACTIVE.name, labels)
 
 
 def _badness(feature: FeatureSnapshot, rules: Sequence[RuleSnapshot]) -> float:
@@ -123,53 +195,17 @@ def _badness(feature: FeatureSnapshot, rules: Sequence[RuleSnapshot]) -> float:
     ]
     if not ratios and (psi := feature.divergences.get(Metric.PSI)) is not None:
         ratios = [psi / _PSI_WITHOUT_RULE]
-    return max((ratio for ratio in ratios if not math.isnan(ratio)), default=0.0)
+    return max((ratio for ratio in ratios if not isnan(ratio)), default=0.0)
 
 
-# Where each value of a feature is written: the place of its family, and what stands before and after the labels.
-_FEATURE_PARTS: Final = [
-    (_PLACES[family.name], f"{family.name}{{", f',direction="{direction}"}} ' if direction else "} ")
-    for family, direction in (
-        *families.DIVERGENCES.values(),
-        (families.NOISE_FLOOR, "live_reference"),
-        (families.NOISE_FLOOR, "reference_live"),
-        (families.LIVE_MISSING, ""),
-        (families.REFERENCE_MISSING, ""),
-        (families.LIVE_UNSEEN, ""),
-    )
-]
+def _queue_lines(queues: Sequence[QueueSnapshot]) -> Iterator[str]:
+    for queue in queues:
+        labels = f'receiver="{_clean(queue.receiver)}",integration="{_clean(queue.integration)}"'
+        yield from _line(families.QUEUE_LENGTH, labels, queue.length)
+        yield from _line(families.QUEUE_OLDEST, labels, queue.oldest_at)
 
 
-def _feature_lines(subject: str, feature: FeatureSnapshot, rules: Sequence[RuleSnapshot]) -> list[Line]:
-    values = [
-        *(feature.divergences.get(metric) for metric in families.DIVERGENCES),
-        feature.noise_floor,
-        feature.noise_floor,
-        feature.live_missing_ratio,
-        feature.reference_missing_ratio,
-        feature.live_unseen_ratio,
-    ]
-    lines = [
-        (place, f"{before}{subject}{after}{value!r}\n")
-        for (place, before, after), value in zip(_FEATURE_PARTS, values, strict=True)
-        if value is not None and math.isfinite(value)
-    ]
-    if feature.unmeasured is not None:
-        lines += _line(families.UNMEASURED, f'{subject},reason="{feature.unmeasured.value}"', 1.0)
-    for rule in rules:
-        lines += _rule_lines(subject, rule)
-    return lines if len({(rule.metric, rule.severity) for rule in rules}) == len(rules) else _unique(lines)
-
-
-def _rule_lines(subject: str, rule: RuleSnapshot) -> list[Line]:
-    labels = f'{subject},metric="{rule.metric}",severity="{rule.severity}"'
-    return [
-        *_line(families.THRESHOLD, labels, rule.threshold),
-        *_line(families.ALERT_ACTIVE, labels, float(rule.firing)),
-    ]
-
-
-def _monitor_lines(monitor: MonitorSnapshot) -> Iterator[Line]:
+def _monitor_lines(monitor: MonitorSnapshot) -> Iterator[str]:
     name = f'monitor="{_clean(monitor.monitor)}"'
     source, table, reference = map(_clean, (monitor.source, monitor.table, monitor.reference))
     yield from _line(families.INFO, f'{name},source="{source}",table="{table}",reference="{reference}"', 1.0)
@@ -187,32 +223,21 @@ def _monitor_lines(monitor: MonitorSnapshot) -> Iterator[Line]:
         yield from _line(families.LIVE_ROWS, labels, rows.live_rows)
         yield from _line(families.REFERENCE_ROWS, labels, rows.reference_rows)
     own = (rule for rule in monitor.rules if not rule.feature)
-    for rule in sorted(own, key=lambda rule: not rule.firing):
-        yield from _rule_lines(_subject(monitor.monitor, "", rule.segment), rule)
+    for rule in sorted(own, key=lambda rule: not rule.firing):  # of equal series the first stays
+        labels = f'{_labels(monitor.monitor, "", rule.segment)},metric="{rule.metric}",severity="{rule.severity}"'
+        yield from _line(families.THRESHOLD, labels, rule.threshold)
+        yield from _line(families.ALERT_ACTIVE, labels, rule.firing)
 
 
-def _line(family: Family, labels: str, value: float | datetime | timedelta | None) -> list[Line]:
+def _line(family: Family, labels: str, value: float | datetime | timedelta | None) -> Iterator[str]:
     """The series with its value in seconds or as it is, where there is one that can be shown."""
     number = value.timestamp() if isinstance(value, datetime) else value
     number = number.total_seconds() if isinstance(number, timedelta) else number
-    if number is None or not math.isfinite(number):
-        return []
-    return [(_PLACES[family.name], f"{family.name}{{{labels}}} {float(number)!r}\n")]
+    if number is not None and isfinite(number):
+        yield f"{family.name}{{{labels}}} {float(number)!r}\n"
 
 
-def _unique(lines: Iterable[Line]) -> list[Line]:
-    """Of equal series the first."""
-    found: dict[str, Line] = {}
-    for line in lines:
-        found.setdefault(_series_of(line), line)
-    return list(found.values())
-
-
-def _series_of(line: Line) -> str:
-    return line[1].rpartition(" ")[0]
-
-
-def _subject(monitor: str, feature: str, segment: str) -> str:
+def _labels(monitor: str, feature: str, segment: str) -> str:
     return f'monitor="{_clean(monitor)}",feature="{_clean(feature)}",segment="{_clean(segment)}"'
 
 
