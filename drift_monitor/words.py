@@ -69,6 +69,11 @@ def amount(metric: Metric, value: float | None, digits: int = 3) -> str:
     return number(value, digits)
 
 
+def with_unit(metric: Metric, text: str) -> str:
+    """The text of a value, with the unit where it is one that people read."""
+    return f"{text} nats" if metric.unit == "nats" else text
+
+
 def threshold(rule: Rule, factor: float = 1.0) -> str:
     """A rule's threshold as its values are written, but exact; `factor` converts divergences to other units."""
     if rule.metric in RATIOS:

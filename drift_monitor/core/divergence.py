@@ -140,7 +140,7 @@ def _js(masses: Masses) -> FloatArray:
     x = np.abs(masses.lean)
     square = x * x
     series = square * (1.0 + square * (1 / 6 + square * (1 / 15 + square * (1 / 28))))
-    far = 2.0 * np.log1p(x) - np.abs(masses.log_ratio) * (1.0 - x)
+    far = 2.0 * masses.log_larger - np.abs(masses.log_ratio) * (1.0 - x)
     return 0.25 * masses.both * np.where(masses.is_near, series, far)
 
 
@@ -154,7 +154,7 @@ def _psi_gradient(masses: Masses) -> Gradients:
 
 def _js_gradient(masses: Masses) -> Gradients:
     # ln(p/r) / 2 and ln(q/r) / 2: the larger side is ln(1 + |x|), the other follows from their ratio
-    larger = 0.5 * np.log1p(np.abs(masses.lean))
+    larger = 0.5 * masses.log_larger
     smaller = larger - 0.5 * np.abs(masses.log_ratio)
     is_live = masses.difference > 0
     return np.where(is_live, larger, smaller), np.where(is_live, smaller, larger)

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import SecretStr
 
-from drift_monitor.alerting.outcome import EvaluationResult, Watched
-from drift_monitor.alerting.rules import measured_monitor
+from drift_monitor.alerting.rules import EvaluationResult, Watched, measured_monitor
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.receivers import LogConfig, ReceiverConfig
 from drift_monitor.config.schema import Config, FeatureConfig, FixedTable, MonitorConfig, StoreConfig
