@@ -93,7 +93,9 @@ def _by_monitor(found: Iterable[Series]) -> Mapping[str, Collection[Series]]:
 def read_status(conn: Transaction, configured: Collection[MonitorConfig]) -> Status:
     """All that the snapshot needs; the number of queries does not depend on the number of monitors."""
     tried, done = runs.latest(conn), runs.latest_done(conn)
-    latest = {measured.series: measured for measured in status.latest(conn, [monitor.name for monitor in configured])}
+    names = {monitor.name for monitor in configured}
+    of_configured = {name: run for name, run in done.items() if name in names}
+    latest = {measured.series: measured for measured in status.latest(conn, of_configured)}
     return Status(
         tried=tried,
         done=done,

@@ -8,16 +8,16 @@ cost three times as much.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, func, or_, select, tuple_
 
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import Measured, MeasurementStatus
 from drift_monitor.store import measurements
 from drift_monitor.store.measurements import ARRAYS, Measurement
-from drift_monitor.store.runs import UNFINISHED, RunState, newest_of_each
+from drift_monitor.store.runs import UNFINISHED, Run, RunState, newest_of_each
 from drift_monitor.store.schema import ESTIMATE_COLUMNS, measurement, reference, run
 from drift_monitor.store.statements import ROWS_PER_STATEMENT
 
@@ -25,9 +25,7 @@ Item = TypeVar("Item")
 
 _LARGE = (*ARRAYS, "alert_states")
 _SCALARS = tuple(column for column in measurement.c if column.name not in _LARGE)
-_PLACES = {column.name: place for place, column in enumerate(_SCALARS)}
-_FIELDS = tuple((name, _PLACES[name]) for name in (field.name for field in fields(Measurement)) if name in _PLACES)
-_ESTIMATES = tuple((metric, [_PLACES[name] for name in names]) for metric, names in ESTIMATE_COLUMNS.items())
+_OF_THE_RUN = ("window_start", "window_end", "revision")
 _RATIOS = {Metric.MISSING_RATIO: "live_missing_ratio", Metric.UNSEEN_RATIO: "live_unseen_ratio"}
 # By their values, since a dictionary answers six times as fast as the class of an enum.
 _STATUSES = {status.value: status for status in MeasurementStatus}
@@ -71,41 +69,65 @@ class Window(NamedTuple):
     measured: Measured
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """Columns of a statement that begins with them, and where the parts of a measurement stand among them."""
+
+    columns: Sequence[ColumnElement[Any]]
+    fields: Sequence[tuple[str, int]]
+    estimates: Sequence[tuple[Metric, int]]
+
+    @classmethod
+    def of(cls, columns: Sequence[Column[Any]]) -> Self:
+        places = {column.name: place for place, column in enumerate(columns)}
+        known = [(field.name, places[field.name]) for field in fields(Measurement) if field.name in places]
+        return cls(columns, known, [(metric, places[names[0]]) for metric, names in ESTIMATE_COLUMNS.items()])
+
+    def measurement(self, row: Row[Any], **known: Any) -> Measurement:
+        """The measurement of a row; `known` is what the columns leave out."""
+        values = {name: row[place] for name, place in self.fields}
+        values["status"] = _STATUSES[values["status"]]
+        values["direction"] = _DIRECTIONS[values["direction"]]
+        # The columns of a divergence stand side by side in the table.
+        estimates = {
+            metric: Estimate(*row[place : place + 4]) for metric, place in self.estimates if row[place] is not None
+        }
+        return Measurement(**values, **known, estimates=estimates)
+
+
+_WHOLE = _Layout.of(_SCALARS)
+_WITHOUT_WINDOW = _Layout.of([column for column in _SCALARS if column.name not in _OF_THE_RUN])
+
+
 def series_of(measured: Measurement) -> Series:
     """The series a measurement belongs to."""
     return Series(measured.monitor, measured.feature, measured.segment)
 
 
-def latest(connection: Connection, monitors: Collection[str]) -> tuple[LatestMeasurement, ...]:
-    """The measurements of the last done evaluation of these monitors, good or not."""
-    done = newest_of_each(run.alias("done"), lambda inner: inner.c.state == RunState.DONE.value).subquery("latest")
-    statement: Select[Any] = (
-        select(*_SCALARS, done.c.finished_at)
-        .where(measurement.c.monitor.in_(monitors))
+def latest(connection: Connection, done: Mapping[str, Run]) -> tuple[LatestMeasurement, ...]:
+    """The measurements of the last done evaluations, good or not; `done` is `runs.latest_done` of this transaction."""
+    newest = newest_of_each(run.alias("done"), lambda inner: inner.c.state == RunState.DONE.value).subquery("latest")
+    statement = (
+        select(*_WITHOUT_WINDOW.columns)
         .join(
-            done,
+            newest,
             and_(
-                done.c.monitor == measurement.c.monitor,
-                done.c.window_end == measurement.c.window_end,
-                done.c.revision == measurement.c.revision,
+                newest.c.monitor == measurement.c.monitor,
+                newest.c.window_end == measurement.c.window_end,
+                newest.c.revision == measurement.c.revision,
             ),
         )
+        .where(measurement.c.monitor.in_(done))
         .order_by(measurement.c.monitor, measurement.c.feature, measurement.c.segment)
     )
-    return tuple(LatestMeasurement(_measurement(row), row[-1]) for row in connection.execute(statement).all())
-
-
-def _measurement(row: Row[Any]) -> Measurement:
-    """The measurement of a row that begins with `_SCALARS`."""
-    values = {name: row[place] for name, place in _FIELDS}
-    values["status"] = _STATUSES[values["status"]]
-    values["direction"] = _DIRECTIONS[values["direction"]]
-    estimates = {
-        metric: Estimate(row[value], row[low], row[high], row[corrected])
-        for metric, (value, low, high, corrected) in _ESTIMATES
-        if row[value] is not None
-    }
-    return Measurement(**values, estimates=estimates)
+    found = []
+    for row in connection.execute(statement).all():
+        of = done[row[0]]
+        measured = _WITHOUT_WINDOW.measurement(
+            row, window_start=of.window_start, window_end=of.key.window_end, revision=of.key.revision
+        )
+        found.append(LatestMeasurement(measured, of.finished_at or of.key.window_end))
+    return tuple(found)
 
 
 def last_good(
@@ -140,7 +162,7 @@ def last_good(
             .where(good.c.place == 1)
         )
         for row in rows:
-            measured = LatestMeasurement(_measurement(row), row.finished_at)
+            measured = LatestMeasurement(_WHOLE.measurement(row), row.finished_at)
             found[measured.series] = measured
     return found
 
@@ -150,7 +172,7 @@ def histories(connection: Connection, stretches: Sequence[Range]) -> dict[Series
     found: dict[Series, dict[datetime, Measurement]] = {}
     for chunk in _chunks(stretches, 50):
         for row in connection.execute(_within(_SCALARS, chunk)).all():
-            measured = _measurement(row)
+            measured = _WHOLE.measurement(row)
             # Revisions come in order, so the last one stays.
             found.setdefault(series_of(measured), {})[measured.window_end] = measured
     return {series: list(by_end.values()) for series, by_end in found.items()}

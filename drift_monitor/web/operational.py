@@ -1,8 +1,10 @@
 """The routes machines use: `/metrics`, `/-/healthy`, `/-/ready`, `/-/reload`."""
 
+import gc
 import gzip
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prometheus_client.core import Metric
@@ -51,15 +53,9 @@ def operational_routes(service: ServerDependencies) -> list[BaseRoute]:
 
     def metrics(request: Request) -> Response:
         named = request.query_params.getlist(_FILTER)
-        monitors = frozenset(named) if named else None
-        exposition = expose(_snapshot(service), service.clock.now(), max_series=service.max_series, monitors=monitors)
-        service.telemetry.exposed(series=exposition.series, dropped=exposition.dropped)
         _, content_type = choose_encoder(request.headers.get("accept", ""))
-        own = encode_registry(
-            _of_monitors(service.telemetry.registry.collect(), monitors),
-            is_openmetrics=content_type.startswith("application/openmetrics-text"),
-        )
-        body = (exposition.text + own).encode()
+        with _cycles_ignored():
+            body = _scrape(service, frozenset(named) if named else None, content_type)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if _accepts_gzip(request.headers.get("accept-encoding", "")):
             body = gzip.compress(body, _GZIP_LEVEL)
@@ -89,6 +85,31 @@ def operational_routes(service: ServerDependencies) -> list[BaseRoute]:
         Route("/-/ready", ready, methods=["GET"]),
         Route("/-/reload", reload, methods=["POST", "PUT"]),
     ]
+
+
+def _scrape(service: ServerDependencies, monitors: frozenset[str] | None, content_type: str) -> bytes:
+    """Results and the process's own metrics, of all monitors or of those named."""
+    exposition = expose(_snapshot(service), service.clock.now(), max_series=service.max_series, monitors=monitors)
+    service.telemetry.exposed(series=exposition.series, dropped=exposition.dropped)
+    own = _of_monitors(service.telemetry.registry.collect(), monitors)
+    is_openmetrics = content_type.startswith("application/openmetrics-text")
+    return (exposition.text + encode_registry(own, is_openmetrics=is_openmetrics)).encode()
+
+
+@contextmanager
+def _cycles_ignored() -> Iterator[None]:
+    """The cyclic collector pauses: a large scrape makes a hundred thousand objects and no cycle among them.
+
+    Walking them again and again while they are made costs as much as the scrape. It is switched on again by whoever
+    switched it off, so of scrapes at the same time by the first.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _snapshot(service: ServerDependencies) -> Snapshot:
