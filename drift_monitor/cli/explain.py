@@ -42,7 +42,7 @@ def explain(config_file: Path, monitor: str, feature: str | None, at: datetime |
     measurement = feature_of(evaluation, feature)
     if units == "bits":
         measurement = in_bits(measurement)
-    alarms = [alarm for alarm in evaluation.alarms if alarm.record.key.feature == measurement.feature]
+    alarms = [alarm for alarm in evaluation.alerts if alarm.record.key.feature == measurement.feature]
     emit_shown(*_chart(evaluation, measurement, alarms, units))
 
 

@@ -25,8 +25,7 @@ from drift_monitor.config.report import close_match
 from drift_monitor.config.schema import Config
 from drift_monitor.core.matching import Matcher, parse_matcher
 from drift_monitor.errors import InputError
-from drift_monitor.queries.alert_documents import silence_document
-from drift_monitor.queries.alerts import active_alerts, read_silence
+from drift_monitor.queries.alerts import active_alerts, read_silence, silence_document
 from drift_monitor.store.connection import Store
 from drift_monitor.store.silences import Silence, SilenceState
 from drift_monitor.words import minute

@@ -20,7 +20,6 @@ from starlette.datastructures import QueryParams
 from drift_monitor.alerting.silences import acknowledge_alert, add_silence, expire_silence, withdraw_acknowledgement
 from drift_monitor.core.matching import Matcher, Operator, parse_matcher
 from drift_monitor.errors import InputError
-from drift_monitor.queries.alert_documents import silence_document
 from drift_monitor.queries.alerts import (
     read_alerts,
     read_episode,
@@ -28,9 +27,10 @@ from drift_monitor.queries.alerts import (
     read_notifications,
     read_silence,
     read_silences,
+    silence_document,
 )
 from drift_monitor.queries.evaluations import JsonObject
-from drift_monitor.queries.readable import Readable
+from drift_monitor.queries.status import Readable
 from drift_monitor.store.alerts import EpisodeFilter, EpisodePlace
 from drift_monitor.store.outbox import NotificationFilter, NotificationState
 from drift_monitor.store.silences import SilencePlace, SilenceState

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from drift_monitor.errors import AlreadyOver, InputError, StoreError, UnknownId
-from drift_monitor.queries.readable import Readable
+from drift_monitor.queries.status import Readable
 from drift_monitor.telemetry.logs import WARN, log_failure
 from drift_monitor.web.api.resources import RESOURCES, Answer, Call, Handler
 

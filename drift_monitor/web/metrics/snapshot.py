@@ -18,8 +18,8 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Health
 from drift_monitor.core.schedule import interval
-from drift_monitor.queries.readable import Readable
 from drift_monitor.queries.status import (
+    Readable,
     Status,
     Unmeasured,
     feature_series,

@@ -21,7 +21,7 @@ from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Metric
 from drift_monitor.queries.alerts import active_alerts_of
-from drift_monitor.queries.readable import Readable
+from drift_monitor.queries.status import Readable
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.status import Series
 from drift_monitor.web.charts.bins import BinBar, bins_chart

@@ -21,8 +21,7 @@ from drift_monitor.core.rules import Rule
 from drift_monitor.core.schedule import interval
 from drift_monitor.core.times import format_duration
 from drift_monitor.errors import InputError
-from drift_monitor.queries.readable import Readable
-from drift_monitor.queries.status import read_status
+from drift_monitor.queries.status import Readable, read_status
 from drift_monitor.store import alerts, runs
 from drift_monitor.store.alerts import Episode
 from drift_monitor.store.runs import RunFilter

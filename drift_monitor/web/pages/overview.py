@@ -13,8 +13,7 @@ from starlette.responses import Response
 from drift_monitor import words
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Severity
-from drift_monitor.queries.readable import Readable
-from drift_monitor.queries.status import Status, read_status
+from drift_monitor.queries.status import Readable, Status, read_status
 from drift_monitor.store import outbox, silences
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.outbox import NotificationFilter, NotificationState
