@@ -10,7 +10,7 @@ notification log has what receivers were sent, and an end is written from that.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from drift_monitor.alerting import self_monitoring
@@ -26,6 +26,7 @@ from drift_monitor.notify.message import Alert, AlertStatus, alert_from
 from drift_monitor.store import alerts, measurements, monitors, notification_log, references
 from drift_monitor.store.alerts import AlertKey, AlertRow, Episode
 from drift_monitor.store.connection import Transaction
+from drift_monitor.words import minute
 
 RECOVERED = "recovered"
 REVISED = "revised"  # late rows changed the counts that had made it fire
@@ -170,7 +171,7 @@ def _alert(
     alert = render_alert(context, end, services.external_url)
     if result.revision == 0:
         return alert
-    window = f"{end.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    window = f"{minute(end)} UTC"
     remark = f"Amended: late rows changed the window that ended {window}, and its verdict with it."
     description = f"{remark} {alert.annotations.get('description', '')}".rstrip()
     return replace(alert, annotations={**alert.annotations, "description": description})

@@ -15,7 +15,7 @@ from enum import StrEnum
 from drift_monitor.alerting.rules import EvaluationResult
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import LeaseLost, SourceError, SourceUnavailable, StoreError, StoreUnavailable
 from drift_monitor.evaluation.commit import Committed
 from drift_monitor.evaluation.evaluate import Gathered, evaluate, evaluate_together
@@ -85,7 +85,7 @@ def _claim_towards(services: Services, keeper: LeaseKeeper, key: RunKey) -> Clai
             return claim
         pause.wait(_POLL_SECONDS)
     raise StoreUnavailable(
-        f"monitor {key.monitor!r}, window {instant(key.window_end)}: this window or an earlier one is being evaluated "
+        f"monitor {key.monitor!r}, window {rfc3339(key.window_end)}: this window or an earlier one is being evaluated "
         "by another process; wait for it, or stop it, and try again"
     )
 

@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 
 from drift_monitor.alerting.deliver import deliver_next
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.durations import format_duration
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import last_slot
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import format_duration, rfc3339
 from drift_monitor.errors import InputError, StoreError
 from drift_monitor.evaluation.attempt import Result, run_window
 from drift_monitor.evaluation.lease_keeper import LeaseKeeper
@@ -66,13 +65,13 @@ def requested_window(services: Services, monitor: MonitorConfig, at: datetime | 
     if before != at:
         after = monitor.grid.shift(before, 1)
         raise InputError(
-            f"monitor {monitor.name!r}: no window ends at {instant(at)}; with panes of "
-            f"{format_duration(monitor.pane)} one ends at {instant(before)} and one at {instant(after)}"
+            f"monitor {monitor.name!r}: no window ends at {rfc3339(at)}; with panes of "
+            f"{format_duration(monitor.pane)} one ends at {rfc3339(before)} and one at {rfc3339(after)}"
         )
     if at + monitor.settle > now:
         raise InputError(
-            f"monitor {monitor.name!r}: the window that ends at {instant(at)} is settled at "
-            f"{instant(at + monitor.settle)}; ask for an earlier one, or again then"
+            f"monitor {monitor.name!r}: the window that ends at {rfc3339(at)} is settled at "
+            f"{rfc3339(at + monitor.settle)}; ask for an earlier one, or again then"
         )
     return at
 
@@ -98,14 +97,14 @@ def _failure(services: Services, failed: RunKey, key: RunKey) -> str:
     said = run.error or f"the evaluation is {run.state.value}"
     if failed == key:
         return said
-    return f"the window that ends at {instant(failed.window_end)} waits to be evaluated first: {said}"
+    return f"the window that ends at {rfc3339(failed.window_end)} waits to be evaluated first: {said}"
 
 
 def _find(services: Services, key: RunKey) -> Run:
     with services.store.read() as conn:
         run = runs.find(conn, key)
     if run is None:
-        raise StoreError(f"monitor {key.monitor!r}: its window {instant(key.window_end)} has gone from the store")
+        raise StoreError(f"monitor {key.monitor!r}: its window {rfc3339(key.window_end)} has gone from the store")
     return run
 
 
@@ -116,5 +115,5 @@ def _stored(services: Services, monitor: MonitorConfig, window_end: datetime) ->
             conn, monitor.name, window_end
         )
         if run is None:
-            raise StoreError(f"monitor {monitor.name!r}: its window {instant(window_end)} has gone from the store")
+            raise StoreError(f"monitor {monitor.name!r}: its window {rfc3339(window_end)} has gone from the store")
         return read_evaluation(conn, run)

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from drift_monitor.core.times import instant
+from drift_monitor.core.clean import clean_number
+from drift_monitor.core.times import rfc3339
 from drift_monitor.queries.evaluations import JsonObject
 from drift_monitor.store.acknowledgements import Acknowledgement
 from drift_monitor.store.alerts import AlertRow, Episode
 from drift_monitor.store.outbox import NotificationState, StoredNotification, Try
 from drift_monitor.store.silences import Silence, SilenceState
-from drift_monitor.store.texts import clean_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,8 @@ def self_alert_document(episode: Episode, handling: Handling) -> JsonObject:
         "state": "firing",
         "value": None,
         "threshold": None,
-        "since": instant(episode.opened_window),
-        "fired_at": instant(episode.opened_window),
+        "since": rfc3339(episode.opened_window),
+        "fired_at": rfc3339(episode.opened_window),
         **handling.to_json(),
     }
 
@@ -75,7 +75,7 @@ def episode_document(episode: Episode, acknowledged: Acknowledgement | None) -> 
         **episode.key._asdict(),
         "metric": episode.metric,
         "severity": episode.severity,
-        "opened_window": instant(episode.opened_window),
+        "opened_window": rfc3339(episode.opened_window),
         "closed_window": _time(episode.closed_window),
         "closed_at": _time(episode.closed_at),
         "close_reason": episode.close_reason,
@@ -88,7 +88,7 @@ def acknowledgement_document(acknowledged: Acknowledgement | None) -> JsonObject
     """Who looks after an alert, since when, and what they said."""
     if acknowledged is None:
         return None
-    return {"at": instant(acknowledged.at), "author": acknowledged.author, "comment": acknowledged.comment}
+    return {"at": rfc3339(acknowledged.at), "author": acknowledged.author, "comment": acknowledged.comment}
 
 
 def silence_document(silence: Silence, state: SilenceState) -> JsonObject:
@@ -96,12 +96,12 @@ def silence_document(silence: Silence, state: SilenceState) -> JsonObject:
     return {
         "id": silence.id,
         "matchers": [one.to_json() for one in silence.matchers],
-        "starts_at": instant(silence.starts_at),
-        "ends_at": instant(silence.ends_at),
+        "starts_at": rfc3339(silence.starts_at),
+        "ends_at": rfc3339(silence.ends_at),
         "author": silence.author,
         "comment": silence.comment,
         "state": state.value,
-        "created_at": instant(silence.created_at),
+        "created_at": rfc3339(silence.created_at),
     }
 
 
@@ -115,7 +115,7 @@ def notification_document(stored: StoredNotification, tries: Sequence[Try]) -> J
         "monitor": notification.monitor,
         "receiver": notification.receiver,
         "integration": notification.integration,
-        "window_end": instant(notification.window_end),
+        "window_end": rfc3339(notification.window_end),
         "revision": notification.revision,
         "part": notification.part,
         "status": notification.body.get("status"),
@@ -123,8 +123,8 @@ def notification_document(stored: StoredNotification, tries: Sequence[Try]) -> J
         "state": notification.state.value,
         "reason": notification.reason,
         "attempts": stored.attempts,
-        "created_at": instant(stored.created_at),
-        "next_at": instant(stored.next_at) if is_waiting else None,
+        "created_at": rfc3339(stored.created_at),
+        "next_at": rfc3339(stored.next_at) if is_waiting else None,
         "sent_at": _time(stored.sent_at),
         "last_error": stored.last_error,
         "tries": [_try_document(one) for one in tries],
@@ -134,7 +134,7 @@ def notification_document(stored: StoredNotification, tries: Sequence[Try]) -> J
 def _try_document(one: Try) -> JsonObject:
     return {
         "attempt": one.attempt,
-        "at": instant(one.at),
+        "at": rfc3339(one.at),
         "outcome": one.outcome.value,
         "status_code": one.status_code,
         "error": one.error,
@@ -142,4 +142,4 @@ def _try_document(one: Try) -> JsonObject:
 
 
 def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else instant(moment)
+    return None if moment is None else rfc3339(moment)

@@ -15,9 +15,10 @@ from typing import Any
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.bins import BinSpec
+from drift_monitor.core.clean import clean_document, clean_number, clean_text
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Severity
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import InputError
 from drift_monitor.store import measurements as measurement_store
 from drift_monitor.store import monitors, references, runs
@@ -26,7 +27,6 @@ from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
 from drift_monitor.store.runs import Run
 from drift_monitor.store.schema import ESTIMATE_COLUMNS
-from drift_monitor.store.texts import clean_document, clean_number, clean_text
 
 JsonObject = dict[str, Any]
 
@@ -101,15 +101,15 @@ def evaluation_document(evaluation: Evaluation) -> JsonObject:
     return {
         "id": run.id,
         "monitor": run.key.monitor,
-        "window_start": instant(run.window_start),
-        "window_end": instant(run.key.window_end),
+        "window_start": rfc3339(run.window_start),
+        "window_end": rfc3339(run.key.window_end),
         "revision": run.key.revision,
         "state": run.state.value,
         "health": run.health.value,
         "attempts": run.attempts,
         "rows_read": run.rows_read,
-        "started_at": None if run.started_at is None else instant(run.started_at),
-        "finished_at": None if run.finished_at is None else instant(run.finished_at),
+        "started_at": None if run.started_at is None else rfc3339(run.started_at),
+        "finished_at": None if run.finished_at is None else rfc3339(run.finished_at),
         "error": run.error,
         "measurements": [
             {**measurement_document(one), "bins": bin_documents(one, evaluation.specs.get(one.bin_spec or ""))}
@@ -135,7 +135,7 @@ def bin_documents(measurement: Measurement, spec: BinSpec | None) -> list[JsonOb
             "monitor": measurement.monitor,
             "feature": measurement.feature,
             "segment": measurement.segment,
-            "window_end": instant(measurement.window_end),
+            "window_end": rfc3339(measurement.window_end),
             "revision": measurement.revision,
             "bin": ordinal,
             "label": clean_text(str(one.label)),
@@ -161,7 +161,7 @@ def _alert_document(alarm: EvaluatedAlert) -> JsonObject:
         "state": alert.phase.value,
         "value": clean_number(alert.value),
         "threshold": alarm.rule.threshold,
-        "since": None if alert.since is None else instant(alert.since),
+        "since": None if alert.since is None else rfc3339(alert.since),
     }
 
 
@@ -188,7 +188,7 @@ def _rules(configuration: Mapping[str, Any] | None) -> Iterator[RuleShown]:
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "isoformat"):
-        return instant(value)
+        return rfc3339(value)
     return clean_document(value.value if isinstance(value, Enum) else value)
 
 
@@ -221,10 +221,10 @@ def last_evaluation(store: Store, monitor: MonitorConfig, at: datetime | None) -
         last = runs.last_done(conn, monitor.name)
     if last is None:
         raise InputError(f"monitor {monitor.name!r} has not been evaluated yet; run `drift-monitor evaluate`")
-    asked = "" if at is None else f" that ends at {instant(at)}"
+    asked = "" if at is None else f" that ends at {rfc3339(at)}"
     raise InputError(
         f"monitor {monitor.name!r}: no window{asked} has been evaluated; the last one ends at "
-        f"{instant(last.key.window_end)}"
+        f"{rfc3339(last.key.window_end)}"
     )
 
 
