@@ -24,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from drift_monitor.clock import Clock
+from drift_monitor.core.clean import json_text
 from drift_monitor.errors import StoreError
 from drift_monitor.store.failures import is_lost_connection, is_race, translated
 from drift_monitor.store.filelock import FileLock
@@ -191,6 +192,7 @@ def _parsed(url: str) -> URL:
 def _engine(url: URL, clock: Clock, pool_size: int) -> Engine:
     shared: dict[str, Any] = {
         "hide_parameters": True,
+        "json_serializer": json_text,
         "poolclass": QueuePool,
         "pool_size": pool_size,
         "max_overflow": 0,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from drift_monitor.core.distribution import Smoothing, SmoothingMethod
 from drift_monitor.store.connection import now
 from drift_monitor.store.schema import configuration, monitor
 from drift_monitor.store.statements import insert_new, upsert
@@ -94,6 +95,13 @@ def listed(connection: Connection) -> tuple[StoredMonitor, ...]:
         )
         for row in rows
     )
+
+
+def smoothing_of(connection: Connection, config_hash: str) -> Smoothing:
+    """How the monitor with this configuration smooths; the default where the configuration is not known."""
+    document = configuration_of(connection, config_hash) or {}
+    settings = document.get("smoothing") or {"method": "anchored", "pseudocount": 0.5}
+    return Smoothing(SmoothingMethod(settings["method"]), settings["pseudocount"])
 
 
 def configuration_of(connection: Connection, config_hash: str) -> Mapping[str, Any] | None:

@@ -189,10 +189,9 @@ run: Final = Table(
     Index("ix_run_window_end", "window_end"),
 )
 
-# The columns of each divergence, in the order of the parts of an `Estimate`; its corrected value follows from the
-# value and the noise floor.
+# The columns of each divergence, in the order of the parts of an `Estimate`.
 ESTIMATE_COLUMNS: Final = {
-    metric: tuple(f"{metric.value}{end}" for end in ("", "_low", "_high")) for metric in DIVERGENCES
+    metric: tuple(f"{metric.value}{end}" for end in ("", "_low", "_high", "_corrected")) for metric in DIVERGENCES
 }
 
 measurement: Final = Table(

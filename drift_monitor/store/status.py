@@ -20,8 +20,7 @@ from drift_monitor.store.statements import ROWS_PER_STATEMENT
 
 Item = TypeVar("Item")
 
-_LARGE = (*ARRAYS, "alert_states")
-_SCALARS = tuple(column for column in measurement.c if column.name not in _LARGE)
+_SCALARS = tuple(column for column in measurement.c if column.name not in ARRAYS)
 
 
 class Series(NamedTuple):
@@ -143,14 +142,10 @@ def _within(stretches: Sequence[Range]) -> Select[Any]:
 
 def counted(connection: Connection, wanted: Sequence[Measurement]) -> dict[Series, Measurement]:
     """These measurements, whole: with count arrays, contributions and alert states."""
-    found: dict[Series, Measurement] = {}
-    keys = [(one.monitor, one.feature, one.segment, one.window_end, one.revision) for one in wanted]
-    for chunk in _chunks(keys):
-        rows = connection.execute(select(measurement).where(tuple_(*measurement.primary_key.columns).in_(chunk)))
-        for row in rows:
-            one = measurements.from_row(row)
-            found[series_of(one)] = one
-    return found
+    keys = [(key.monitor, key.window_end, key.revision, key.feature, key.segment) for key in wanted]
+    return {
+        series_of(measured): measured for chunk in _chunks(keys) for measured in measurements.counted(connection, chunk)
+    }
 
 
 def references_built(connection: Connection) -> Mapping[str, datetime]:

@@ -1,7 +1,7 @@
 """What was stored twice is stored once; `telling` becomes `notification_log`.
 
-measurement   loses contributions, corrected values (both follow from counts, settings and noise floor) and its copy of
-              the run's alert states; gains the number of bins compared. Its rows lie by window.
+measurement   loses contributions, which follow from counts and settings, and its copy of the run's alert states; gains
+              the number of bins compared. Its rows lie by window.
 alert         loses the columns that repeated its state
 pane          loses an index: retention goes by series
 """
@@ -24,14 +24,11 @@ KEY: Final = ("monitor", "window_end", "revision", "feature", "segment")
 KEPT: Final = (
     *KEY,
     *("window_start", "status", "live_rows", "reference_rows"),
-    *(f"{name}{end}" for name in DIVERGENCES for end in ("", "_low", "_high")),
+    *(f"{name}{end}" for name in DIVERGENCES for end in ("", "_low", "_high", "_corrected")),
     *("noise_floor", "live_missing_ratio", "reference_missing_ratio", "live_unseen_ratio", "direction", "bin_spec"),
     *("failure", "error", "live_counts", "reference_counts"),
 )
-DROPPED: Final = (
-    *(f"{name}_corrected" for name in DIVERGENCES),
-    *("contribution_live_reference", "contribution_reference_live", "alert_states"),
-)
+DROPPED: Final = ("contribution_live_reference", "contribution_reference_live", "alert_states")
 
 # K of the formulas: with `anchored` smoothing the bins that have rows on either side, else all of them.
 COMPARED_SQLITE: Final = """
@@ -154,7 +151,7 @@ def slim_measurements_sqlite() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("live_rows", sa.BigInteger(), nullable=True),
         sa.Column("reference_rows", sa.BigInteger(), nullable=True),
-        *(sa.Column(f"{name}{end}", NUMBER) for name in DIVERGENCES for end in ("", "_low", "_high")),
+        *(sa.Column(f"{name}{end}", NUMBER) for name in DIVERGENCES for end in ("", "_low", "_high", "_corrected")),
         sa.Column("noise_floor", NUMBER, nullable=True),
         sa.Column("live_missing_ratio", NUMBER, nullable=True),
         sa.Column("reference_missing_ratio", NUMBER, nullable=True),
