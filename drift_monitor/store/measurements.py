@@ -144,7 +144,7 @@ def counted(connection: Connection, keys: Sequence[tuple[str, datetime, int, str
     for row, measured in zip(rows, _whole(connection, rows), strict=True):
         series = (measured.feature, measured.segment)
         own = [state for state in row.alert_states or () if alert_series(state) == series]
-        yield replace(measured, alert_states=own)
+        yield replace(measured, alert_states=tuple(own))
 
 
 def latest(connection: Connection, monitor: str | None = None) -> tuple[Measurement, ...]:
@@ -217,6 +217,8 @@ def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Measuremen
             by_hash[row.config_hash].append(position)
     for config_hash, positions in by_hash.items():
         smoothing = smoothing_of(connection, config_hash)
+        if smoothing is None:
+            continue
         pairs = [(found[position].live_counts or (), found[position].reference_counts or ()) for position in positions]
         for position, parts in zip(positions, contributions(pairs, smoothing), strict=True):
             found[position] = replace(

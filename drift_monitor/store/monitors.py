@@ -97,11 +97,10 @@ def listed(connection: Connection) -> tuple[StoredMonitor, ...]:
     )
 
 
-def smoothing_of(connection: Connection, config_hash: str) -> Smoothing:
-    """How the monitor with this configuration smooths; the default where the configuration is not known."""
-    document = configuration_of(connection, config_hash) or {}
-    settings = document.get("smoothing") or {"method": "anchored", "pseudocount": 0.5}
-    return Smoothing(SmoothingMethod(settings["method"]), settings["pseudocount"])
+def smoothing_of(connection: Connection, config_hash: str) -> Smoothing | None:
+    """How the monitor with this configuration smooths; None where the configuration is not known."""
+    settings = (configuration_of(connection, config_hash) or {}).get("smoothing")
+    return Smoothing(SmoothingMethod(settings["method"]), settings["pseudocount"]) if settings else None
 
 
 def configuration_of(connection: Connection, config_hash: str) -> Mapping[str, Any] | None:
