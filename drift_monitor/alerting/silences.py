@@ -163,6 +163,7 @@ def _check_times(start: datetime, end: datetime, now: datetime) -> None:
 
 def _words(name: str, text: str) -> str:
     """Text that a person wrote, on one line or several; empty or endless text is refused."""
+    # Line breaks stay: a comment may be a paragraph. NUL and lone surrogates no store can hold.
     words = re.sub(r"[^\S\n]+", " ", clean_text(text)).strip()
     if not words:
         raise InputError(f"{name}: is empty; others need to know")
