@@ -43,7 +43,7 @@ class Context:
 
     monitor: str
     window_end: datetime
-    revision: int = 0
+    revision: int
     repeated_at: datetime | None = None
     is_past: bool = False
 

@@ -237,7 +237,7 @@ def close_removed(services: Services, conn: Transaction, monitor: str) -> None:
     ]
     configured = {receiver.name for receiver in services.config.receivers}
     receivers = sorted({entry.receiver for entry in entries} & configured)
-    dispatch(services, conn, Context(monitor=monitor, window_end=now), receivers, events)
+    dispatch(services, conn, Context(monitor=monitor, window_end=now, revision=0), receivers, events)
 
 
 def former_rule(alert: AlertRow | Episode, threshold: float) -> Rule:

@@ -85,7 +85,7 @@ def _write(services: Services, monitor: MonitorConfig, watching_since: datetime,
         annotations = {**fired.annotations, "summary": text, "description": f"{text}, since {minute(now)} UTC."}
         alert = replace(fired, status=AlertStatus.RESOLVED, annotations=annotations, ends_at=now)
         events.append(AlertEvent(episode_id=episode.id, alert=alert))
-    dispatch(services, conn, Context(monitor=monitor.name, window_end=now), monitor.receivers, events)
+    dispatch(services, conn, Context(monitor=monitor.name, window_end=now, revision=0), monitor.receivers, events)
 
 
 def _changes(

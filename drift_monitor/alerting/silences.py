@@ -72,7 +72,7 @@ def expire_silence(store: Store, id: str) -> Silence:
     return store.transact(work)
 
 
-def list_silences(store: Store, *, with_expired: bool = False) -> Sequence[tuple[Silence, SilenceState]]:
+def list_silences(store: Store, *, with_expired: bool) -> Sequence[tuple[Silence, SilenceState]]:
     """The silences, each with its present state."""
     with store.read() as conn:
         now = store.now(conn)
