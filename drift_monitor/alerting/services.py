@@ -1,7 +1,7 @@
 """Everything a use case needs from outside, handed over as one value by the composition root."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from drift_monitor.clock import Clock
 from drift_monitor.config.schema import Config
@@ -9,7 +9,7 @@ from drift_monitor.notify.factory import Sender
 from drift_monitor.sources.source import Source
 from drift_monitor.store.connection import Store
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.telemetry.steps import StepObserver, log_step
+from drift_monitor.telemetry.steps import StepObserver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,5 +23,5 @@ class Services:
     clock: Clock
     telemetry: Telemetry
     owner: str
-    external_url: str = ""
-    observe_step: StepObserver = field(default=log_step)
+    external_url: str
+    observe_step: StepObserver

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from drift_monitor import words
 from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_history, time_flag, units_flag
-from drift_monitor.cli.printing import emit_shown, in_bits, plain, table
+from drift_monitor.cli.tables import emit_shown, in_bits, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import DIVERGENCES, Metric
@@ -42,7 +42,7 @@ def explain(config_file: Path, monitor: str, feature: str | None, at: datetime |
     measurement = feature_of(evaluation, feature)
     if units == "bits":
         measurement = in_bits(measurement)
-    alarms = [alarm for alarm in evaluation.alarms if alarm.record.key.feature == measurement.feature]
+    alarms = [alarm for alarm in evaluation.alerts if alarm.record.key.feature == measurement.feature]
     emit_shown(*_chart(evaluation, measurement, alarms, units))
 
 

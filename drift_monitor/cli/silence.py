@@ -19,14 +19,14 @@ from drift_monitor.cli.flags import (
     open_history,
     time_flag,
 )
-from drift_monitor.cli.printing import completed, emit, emit_json, emit_shown, plain, shortened, table, tell
+from drift_monitor.cli.output import emit, emit_json, tell
+from drift_monitor.cli.tables import completed, emit_shown, plain, shortened, table
 from drift_monitor.config.loading import load
 from drift_monitor.config.report import close_match
 from drift_monitor.config.schema import Config
 from drift_monitor.core.matching import Matcher, parse_matcher
 from drift_monitor.errors import InputError
-from drift_monitor.queries.alert_documents import silence_document
-from drift_monitor.queries.alerts import active_alerts, read_silence
+from drift_monitor.queries.alerts import active_alerts, read_silence, silence_document
 from drift_monitor.store.connection import Store
 from drift_monitor.store.silences import Silence, SilenceState
 from drift_monitor.words import minute

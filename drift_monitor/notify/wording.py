@@ -22,7 +22,7 @@ _BAR = 20  # characters of a bar in plain text
 _RANKS = {severity.value: severity.rank for severity in Severity}
 _IDENTITY = ("alertname", "monitor", "feature", "segment")
 _NAMED = 3  # features that a title names beside the first
-_METRICS = {metric.value: metric for metric in Metric}
+_METRICS: Mapping[str, Metric] = {metric.value: metric for metric in Metric}
 # Annotations that are shown in a place of their own, or as a fact of another name. All others are the monitor's.
 _OWN = frozenset(
     {
