@@ -12,9 +12,8 @@ from drift_monitor.app import open_sources
 from drift_monitor.cli.flags import open_store
 from drift_monitor.cli.printing import emit, escape_lines
 from drift_monitor.clock import SystemClock
-from drift_monitor.config.document import parse_document, read_text
-from drift_monitor.config.loading import load
-from drift_monitor.config.report import Report
+from drift_monitor.config.document import Document
+from drift_monitor.config.loading import load_with_places
 from drift_monitor.config.schema import Config
 from drift_monitor.errors import ConfigError, Problem, SourceError, StoreError, StoreOutdated
 from drift_monitor.setup.check import ConnectProblem, check_sources
@@ -49,22 +48,21 @@ def check_config(context: click.Context, files: Sequence[Path], connect: bool) -
 
 def _check(file: Path, connect: bool) -> Checked:
     try:
-        config = load(file)
+        config, document = load_with_places(file)
     except ConfigError as error:
         return Checked(problems=list(error.problems))
     checked = Checked(notes=list(config.notes))
     if connect:
-        _connect(config, file, checked)
+        _connect(config, document, checked)
     return checked
 
 
-def _connect(config: Config, file: Path, checked: Checked) -> None:
+def _connect(config: Config, document: Document, checked: Checked) -> None:
     """Ask the sources and the store, and place what they say in the file."""
-    report = Report(document=parse_document(read_text(file), str(file), os.environ))
     for finding in (*_ask_sources(config), *_ask_store(config, checked)):
-        place = report.place(finding.path)
+        place = document.place(finding.path)
         told = checked.problems if finding.is_mistake else checked.notes
-        told.append(Problem(str(file), place.line, place.column, finding.message))
+        told.append(Problem(document.file, place.line, place.column, finding.message))
     checked.problems.sort(key=lambda one: (one.line, one.column))
 
 
