@@ -1,7 +1,9 @@
 """What pages and gauges read: the configuration, the store and the clock of the running service, and nothing else."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from drift_monitor.alerting.services import PastProgress
 from drift_monitor.clock import Clock
 from drift_monitor.config.schema import Config
 from drift_monitor.store.connection import Store
@@ -22,3 +24,6 @@ class Readable(Protocol):
 
     @property
     def telemetry(self) -> Telemetry: ...
+
+    @property
+    def past(self) -> Mapping[str, PastProgress]: ...

@@ -28,6 +28,7 @@ MOST_DEAD = 5  # notifications that were given up, the newest
 MOST_SILENCES = 20
 _LATE = timedelta(minutes=5)  # a notification that waits longer is worth a colour
 _REFRESH_SECONDS = 60
+_REFRESH_SECONDS_OF_THE_PAST = 3  # while a past fills in: often enough to watch it, seldom enough not to slow it down
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,8 @@ def show_overview(request: Request, services: Readable) -> Response:
         page=overview,
         most_features=MOST_FEATURES,
         reload_refused=reload_ok == 0,
-        refresh_seconds=_REFRESH_SECONDS,
+        past=dict(services.past),  # it may change while the page is drawn
+        refresh_seconds=_REFRESH_SECONDS_OF_THE_PAST if services.past else _REFRESH_SECONDS,
     )
 
 
