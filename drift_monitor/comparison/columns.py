@@ -28,8 +28,7 @@ from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, Numer
 from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, Kind, Number, NumericBins, ValueType
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.errors import InputError
-from drift_monitor.sources.edges import INT64_MAX, INT64_MIN, float_edges, integer_edges
-from drift_monitor.sources.labels import label_of, text_of
+from drift_monitor.sources.dialects.values import INT64_MAX, INT64_MIN, float_edges, integer_edges, label_of, text_of
 
 SAMPLED_ROWS = 50_000  # quantiles of so many rows are within half a per cent in rank
 MOST_LABELS = 10_000  # labels that are remembered by name

@@ -8,7 +8,8 @@ from drift_monitor.core.binning import make_spec
 from drift_monitor.core.distribution import Smoothing
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.errors import FeatureError, InputError
-from drift_monitor.sources.dataset import ColumnInfo, Counter, Dataset, FeatureColumn, Reading
+from drift_monitor.sources.dataset import Counter, Dataset, FeatureColumn, Reading
+from drift_monitor.sources.dialects.base import ColumnInfo
 from drift_monitor.sources.source import Source
 
 _SUBJECT = "compare"  # what errors call the monitor that there is not
