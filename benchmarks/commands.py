@@ -1,4 +1,4 @@
-"""What starting costs: `--version`, `--help` and `check-config` beside `import numpy`; and the demo until its finds.
+"""What starting costs: `--version`, `--help`, `check-config` beside `import numpy`; and the demo until it shows finds.
 
 The demo alone is timed on the wall, since that is what a person waits for: other programs on the machine disturb it.
 """

@@ -14,6 +14,7 @@ from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_fl
 from drift_monitor.cli.printing import count, emit_json, emit_shown, number, plain, table, tell
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import Config, MonitorConfig
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import MeasurementStatus, Severity
 from drift_monitor.evaluation.on_demand import Evaluated, deliver_once, evaluate_now, requested_window
 from drift_monitor.queries.evaluations import EvaluatedAlert, Evaluation, evaluation_document
@@ -132,10 +133,10 @@ def _measurements(evaluation: Evaluation) -> RenderableType:
             one.status.value,
             count(one.live_rows),
             count(one.reference_rows),
-            number(one.kl_live_reference),
-            number(one.kl_reference_live),
+            number(one.value(Metric.KL_LIVE_REFERENCE)),
+            number(one.value(Metric.KL_REFERENCE_LIVE)),
             number(one.noise_floor),
-            number(one.psi),
+            number(one.value(Metric.PSI)),
             _interval(one),
             one.direction.value if one.direction else "–",
             Text(", ").join(_label(alarm) for alarm in alarms),
@@ -144,7 +145,8 @@ def _measurements(evaluation: Evaluation) -> RenderableType:
 
 
 def _interval(one: Measurement) -> str:
-    return "–" if one.psi_low is None else f"{number(one.psi_low)} to {number(one.psi_high)}"
+    psi = one.estimate(Metric.PSI)
+    return "–" if psi.low is None else f"{number(psi.low)} to {number(psi.high)}"
 
 
 def _label(alarm: EvaluatedAlert) -> Text:

@@ -13,7 +13,7 @@ from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_histo
 from drift_monitor.cli.printing import count, emit_shown, in_bits, number, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.rules import Metric
+from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.queries.evaluations import (
     EvaluatedAlert,
     Evaluation,
@@ -26,13 +26,6 @@ from drift_monitor.store.measurements import Measurement
 
 BAR = 24  # characters of the longest bar
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_NAMES = {
-    Metric.KL_LIVE_REFERENCE: "KL(live‖reference)",
-    Metric.KL_REFERENCE_LIVE: "KL(reference‖live)",
-    Metric.PSI: "PSI",
-    Metric.JS: "JS",
-    Metric.HELLINGER: "Hellinger",
-}
 _RESERVED = frozenset({"below", "above", "invalid", "missing", "rare", "unseen"})
 
 
@@ -58,7 +51,7 @@ def _chart(
     evaluation: Evaluation, measurement: Measurement, alarms: list[EvaluatedAlert], units: str
 ) -> Iterator[RenderableType]:
     yield from _heading(measurement)
-    if measurement.psi is not None:
+    if measurement.value(Metric.PSI) is not None:
         yield Text("")
         yield _values(measurement, units)
     bins = bin_documents(measurement, evaluation.specs.get(measurement.bin_spec or ""))
@@ -78,16 +71,16 @@ def _heading(one: Measurement) -> Iterator[Text]:
     )
     if one.error is not None:
         yield plain(one.error, style="red")
-    if one.psi is not None:
+    if one.value(Metric.PSI) is not None:
         yield Text(DIRECTION_SENTENCES[one.direction or Direction.NONE])
 
 
 def _values(one: Measurement, units: str) -> RenderableType:
     shown = table(("", "value", "95 %, noise taken off", "unit"), numbers=("value", "95 %, noise taken off"))
-    for metric, name in _NAMES.items():
-        value, low, high = one.estimate(metric)
+    for metric in DIVERGENCES:
+        value, low, high, _ = one.estimate(metric)
         interval = "–" if low is None else f"{number(low)} to {number(high)}"
-        shown.add_row(name, number(value), interval, units if metric.unit else "")
+        shown.add_row(metric.label, number(value), interval, units if metric.unit else "")
     shown.add_row("noise floor of KL", number(one.noise_floor), "", units)
     return shown
 

@@ -14,6 +14,7 @@ from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_histo
 from drift_monitor.cli.parquet import parquet_bytes
 from drift_monitor.cli.printing import count, emit, emit_bytes, emit_json, emit_shown, in_bits, number, plain, table
 from drift_monitor.config.loading import load
+from drift_monitor.core.divergence import Metric
 from drift_monitor.errors import InputError
 from drift_monitor.queries.evaluations import MEASUREMENT_COLUMNS, JsonObject, measurement_document
 from drift_monitor.queries.evaluations import history as read_history
@@ -104,11 +105,11 @@ def _table(found: Sequence[Measurement]) -> RenderableType:
             one.status.value,
             count(one.live_rows),
             count(one.reference_rows),
-            number(one.kl_live_reference),
-            number(one.kl_reference_live),
+            number(one.value(Metric.KL_LIVE_REFERENCE)),
+            number(one.value(Metric.KL_REFERENCE_LIVE)),
             number(one.noise_floor),
-            number(one.psi),
-            number(one.js),
+            number(one.value(Metric.PSI)),
+            number(one.value(Metric.JS)),
             number(one.live_missing_ratio),
             number(one.live_unseen_ratio),
             one.direction.value if one.direction else "–",

@@ -23,7 +23,7 @@ def init(url: str, table: str) -> None:
     holds a password is written as ${DRIFT_SOURCE_URL}.
     """
     clock = SystemClock()
-    source = Source("source", url, statement_timeout=_PATIENCE, clock=clock)
+    source = Source("source", url, max_connections=1, statement_timeout=_PATIENCE, clock=clock)
     try:
         emit(configuration(propose(source, table), url, clock.now()))
     finally:

@@ -12,8 +12,7 @@ from drift_monitor.config.loading import load
 from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receivers import ReceiverConfig
 from drift_monitor.errors import DeliveryError
-from drift_monitor.notify.factory import make_sender
-from drift_monitor.notify.test_message import samples
+from drift_monitor.notify.factory import make_sender, sample_messages
 from drift_monitor.telemetry.logs import learn_secrets
 
 ARRIVED, FAILED = 0, 1
@@ -41,7 +40,7 @@ def test(context: click.Context, receiver: str, config_file: Path) -> None:
 
 def _send(receiver: ReceiverConfig, outbound: OutboundConfig) -> bool:
     sender, clock = make_sender(receiver, outbound), SystemClock()
-    for message in samples(receiver.name, clock.now()):
+    for message in sample_messages(receiver.name, clock.now()):
         status = message.body["status"]
         try:
             sender.send(message.id, message.body, clock.now())

@@ -22,7 +22,8 @@ def parquet_bytes(found: Sequence[Measurement]) -> bytes:
     except ImportError as error:
         raise InputError('Parquet needs an extra: pip install "drift-monitor[parquet]"') from error
     schema = arrow.schema([(name, _type(arrow, name)) for name in MEASUREMENT_COLUMNS])
-    columns = {name: [_value(getattr(one, name)) for one in found] for name in MEASUREMENT_COLUMNS}
+    rows = [measurement.columns() for measurement in found]
+    columns = {name: [_value(row[name]) for row in rows] for name in MEASUREMENT_COLUMNS}
     buffer = io.BytesIO()
     parquet.write_table(arrow.table(columns, schema=schema), buffer)
     return buffer.getvalue()

@@ -24,7 +24,6 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from drift_monitor.core.rules import Metric
 from drift_monitor.errors import InputError
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.telemetry.text import escape_unprintable
@@ -110,21 +109,22 @@ def count(value: int | None) -> str:
 
 
 BITS_PER_NAT = 1 / math.log(2)
-_ENDS = ("", "_low", "_high", "_corrected")
-_IN_NATS = tuple(f"{metric.value}{end}" for metric in Metric if metric.unit == "nats" for end in _ENDS)
 
 
 def in_bits(measurement: Measurement) -> Measurement:
-    """The measurement with everything that is in nats in bits. PSI and Hellinger have no unit."""
-    changed: dict[str, Any] = {name: _bits(getattr(measurement, name)) for name in (*_IN_NATS, "noise_floor")}
+    """The measurement with everything that is in nats in bits; some divergences have no unit."""
+    floor = measurement.noise_floor
+    changed: dict[str, Any] = {
+        "estimates": {
+            metric: estimate.scaled(BITS_PER_NAT) if metric.unit == "nats" else estimate
+            for metric, estimate in measurement.estimates.items()
+        },
+        "noise_floor": None if floor is None else floor * BITS_PER_NAT,
+    }
     for name in ("contribution_live_reference", "contribution_reference_live"):
         values = getattr(measurement, name)
         changed[name] = None if values is None else tuple(value * BITS_PER_NAT for value in values)
     return replace(measurement, **changed)
-
-
-def _bits(nats: float | None) -> float | None:
-    return None if nats is None else nats * BITS_PER_NAT
 
 
 SHORTEST: Final = 8  # characters of an id in a table

@@ -13,10 +13,10 @@ import pandas as pd
 
 from drift_monitor.core.comparison import Comparison, compare_histograms
 from drift_monitor.core.distribution import Smoothing
+from drift_monitor.core.divergence import DIVERGENCES, Estimate
 from drift_monitor.core.histogram import Histogram
-from drift_monitor.core.rules import MeasurementStatus, Metric
+from drift_monitor.core.rules import MeasurementStatus
 
-_DIVERGENCES = tuple(metric for metric in Metric if metric.is_divergence)
 _DIRECTIONS = ("live_reference", "reference_live")
 
 
@@ -89,10 +89,13 @@ class FeatureComparison:
             "live_rows": self.live.rows,
             "reference_rows": self.reference.rows,
         }
-        for metric in _DIVERGENCES:
-            low, high = (compared and compared.interval[metric.value]) or (None, None)
-            values[metric.value] = compared and getattr(compared, metric.value)
-            values |= {f"{metric.value}_low": low, f"{metric.value}_high": high}
+        for metric in DIVERGENCES:
+            estimate = compared.estimates[metric] if compared else Estimate(None)
+            values |= {
+                metric.value: estimate.value,
+                f"{metric.value}_low": estimate.low,
+                f"{metric.value}_high": estimate.high,
+            }
         return values | {
             "noise_floor": compared and compared.noise_floor,
             "live_missing_ratio": self.live_missing_ratio,
@@ -152,7 +155,7 @@ def make_report(
 def _document(one: FeatureComparison, per_nat: float) -> dict[str, Any]:
     values = one.values()
     in_nats = {
-        f"{metric.value}{end}" for metric in _DIVERGENCES if metric.unit == "nats" for end in ("", "_low", "_high")
+        f"{metric.value}{end}" for metric in DIVERGENCES if metric.unit == "nats" for end in ("", "_low", "_high")
     }
     for name in (*in_nats, "noise_floor"):
         values[name] = _scaled(values[name], per_nat)

@@ -16,15 +16,8 @@ from drift_monitor.config.receiver_sections import EmailSection, ReceiverSection
 from drift_monitor.config.report import Draft, Report, close_match
 from drift_monitor.config.sections import FeatureSection, MonitorSection, ReferenceSection, RuleSection
 from drift_monitor.core.bins import Kind
-from drift_monitor.core.rules import Metric
+from drift_monitor.core.divergence import Metric
 
-_LN_2 = 0.6931471805599453
-_LARGEST = {  # values no measurement can exceed; a rule above them never fires
-    Metric.JS: (_LN_2, "ln 2 = 0.693"),
-    Metric.HELLINGER: (1.0, "1"),
-    Metric.MISSING_RATIO: (1.0, "1: it is a share"),
-    Metric.UNSEEN_RATIO: (1.0, "1: it is a share"),
-}
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _TARGETS = {
     "webhook": "url",
@@ -140,7 +133,7 @@ def _check_threshold(report: Report, rule: Draft[RuleSection]) -> None:
             continue
         path = (*rule.path, key)
         written = report.place(path).text or ""
-        largest, limit = _LARGEST.get(section.metric, (float("inf"), ""))
+        largest, limit = section.metric.largest
         if section.metric is not Metric.FRESHNESS and written[-1:] in "ywdhms" and not written.startswith("$"):
             report.add(path, f"durations are for freshness; {section.metric.value} needs a number")
         elif key == "above" and threshold >= largest:

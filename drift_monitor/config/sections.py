@@ -29,7 +29,8 @@ from drift_monitor.config.receiver_sections import ReceiverSection
 from drift_monitor.config.section import Section
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.distribution import SmoothingMethod
-from drift_monitor.core.rules import Comparand, Metric, Severity
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Comparand, Severity
 
 
 class RetentionSection(Section):

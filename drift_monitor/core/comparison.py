@@ -6,10 +6,9 @@ milliseconds.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,26 +18,25 @@ from drift_monitor.core.distribution import (
     SUM_TOLERANCE,
     FloatArray,
     Mask,
-    Pair,
     Smoothing,
     SmoothingMethod,
     probabilities,
     smooth,
 )
 from drift_monitor.core.divergence import (
-    Divergence,
+    DIVERGENCES,
+    Estimate,
+    Metric,
+    Values,
     contributions_live_reference,
     contributions_reference_live,
-    divergences,
-    kl_live_reference,
 )
 from drift_monitor.core.histogram import Counts, Histogram
-from drift_monitor.core.significance import Estimates, estimates, noise_floor
+from drift_monitor.core.significance import Estimates, FeatureEstimates, estimates, kl_floor
 from drift_monitor.errors import InputError
 
 Interval = tuple[float, float]
 
-_NAMES = tuple(name.value for name in Divergence)
 _MOST_ROWS = 2**63 - 1  # what a 64-bit row count of a database can hold
 _BLOCK = 512  # features computed together: enough to be fast, few enough that their arrays stay in the cache
 ONE_SIDED = 2.0  # how many times the other KL divergence one must be to speak of new or lost values
@@ -54,27 +52,34 @@ class Direction(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Comparison:
+class Comparison(Values):
     """What live and reference counts of one feature say. Divergences in nats; `hellinger` has no unit.
 
-    The five divergences are uncorrected, and infinite only without smoothing. `noise_floor` is the mean of either KL
-    divergence without drift (PSI: twice, JS and squared Hellinger: a quarter). `interval` and `corrected` have the
-    names of the five as keys: the value without its noise floor and its 95 % interval, None where it is infinite.
-    `contributions` has the keys `live_reference` and `reference_live`: one number a bin given, 0 in dropped bins.
+    `estimates` holds each divergence: its value, uncorrected and infinite only without smoothing, its value without
+    the noise floor and its 95 % interval; the value is an attribute, too: `psi`. `noise_floor` is the mean of either
+    KL divergence without drift (PSI: twice, JS and squared Hellinger: a quarter). `contributions` has the keys
+    `live_reference` and `reference_live`: one number a bin given, 0 in dropped bins.
     """
 
     live_rows: int
     reference_rows: int
-    kl_live_reference: float
-    kl_reference_live: float
-    psi: float
-    js: float
-    hellinger: float
+    estimates: Mapping[Metric, Estimate]
     noise_floor: float
-    interval: Mapping[str, Interval | None]
-    corrected: Mapping[str, float]
     contributions: Mapping[str, FloatArray]
     direction: Direction
+
+    @property
+    def interval(self) -> Mapping[str, Interval | None]:
+        """The 95 % interval of each divergence without its noise floor; None where it is infinite."""
+        return {
+            metric.value: None if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)
+            for metric, estimate in self.estimates.items()
+        }
+
+    @property
+    def corrected(self) -> Mapping[str, float]:
+        """Each divergence without its noise floor."""
+        return {metric.value: corrected for metric, (*_, corrected) in self.estimates.items() if corrected is not None}
 
 
 def compare_histograms(
@@ -121,71 +126,63 @@ def kl_divergence(p: ArrayLike, q: ArrayLike, base: float | None = None) -> floa
         raise InputError(f"base {base!r} is no base of a logarithm here; it must be above 1: 2 for bits, None for nats")
     live, reference = _probabilities(p, "p"), _probabilities(q, "q")
     _same_length(live, reference)
-    nats = float(kl_live_reference(probabilities(live[None, :], reference[None, :]))[0])
+    nats = float(DIVERGENCES[Metric.KL_LIVE_REFERENCE].total(probabilities(live[None, :], reference[None, :]))[0])
     return nats if base is None else nats / math.log(base)
 
 
 def _compare(live: Sequence[Counts], reference: Sequence[Counts], smoothing: Smoothing | None) -> list[Comparison]:
     chosen = smoothing or Smoothing()
     blocks = (slice(start, start + _BLOCK) for start in range(0, len(live), _BLOCK))
-    return [one for block in blocks for one in _compare_block(live[block], reference[block], chosen)]
+    return [comparison for block in blocks for comparison in _compare_block(live[block], reference[block], chosen)]
 
 
 def _compare_block(live: Sequence[Counts], reference: Sequence[Counts], smoothing: Smoothing) -> list[Comparison]:
-    present = _present(live)
+    sizes = [len(counts) for counts in live]
+    present = None if min(sizes) == max(sizes) else np.arange(max(sizes)) < np.array(sizes)[:, None]
     live_counts, reference_counts = _padded(live, present), _padded(reference, present)
     pair = smooth(live_counts, reference_counts, smoothing, present)
-    values = divergences(pair)
-    estimated = {name: estimates(pair, name, column) for name, column in values.items()}
-    rows = zip(
+    estimated = estimates(pair)
+    forward, reverse = contributions_live_reference(pair), contributions_reference_live(pair)
+    for contributions in (forward, reverse):
+        contributions.setflags(write=False)  # features see their row of it
+    columns = zip(
         live_counts.sum(axis=1).tolist(),
         reference_counts.sum(axis=1).tolist(),
-        zip(*(column.tolist() for column in values.values()), strict=True),
-        noise_floor(pair).tolist(),
-        _by_name([_intervals(one) for one in estimated.values()]),
-        _by_name([one.corrected.tolist() for one in estimated.values()]),
-        _contributions(pair, [len(counts) for counts in live]),
-        _directions(values, estimated),
+        kl_floor(pair).tolist(),
+        _directions(estimated),
+        forward,
+        reverse,
+        sizes,
         strict=True,
     )
     return [
         Comparison(
             live_rows=live_rows,
             reference_rows=reference_rows,
-            kl_live_reference=forward,
-            kl_reference_live=reverse,
-            psi=psi,
-            js=js,
-            hellinger=hellinger,
+            estimates=FeatureEstimates(estimated, at),
             noise_floor=floor,
-            interval=interval,
-            corrected=corrected,
-            contributions=contributions,
+            contributions={"live_reference": p[:size], "reference_live": q[:size]},
             direction=direction,
         )
-        for (
-            live_rows,
-            reference_rows,
-            (forward, reverse, psi, js, hellinger),
-            floor,
-            interval,
-            corrected,
-            contributions,
-            direction,
-        ) in rows
+        for at, (live_rows, reference_rows, floor, direction, p, q, size) in enumerate(columns)
     ]
 
 
-def _by_name(columns: Sequence[list[Any]]) -> Iterable[dict[str, Any]]:
-    """The five columns as one mapping a feature, keyed by the names of the divergences."""
-    return map(dict, map(zip, repeat(_NAMES), zip(*columns, strict=True)))
+def _padded(rows: Sequence[Counts], present: Mask | None) -> Counts:
+    """(F, K) with K the longest row; `present`, where rows differ in length, is True where a feature has a bin."""
+    together = np.concatenate(rows)
+    if present is None:
+        return together.reshape(len(rows), -1)
+    padded = np.zeros(present.shape, dtype=np.int64)
+    padded[present] = together
+    return padded
 
 
-def _directions(values: Mapping[Divergence, FloatArray], estimated: Mapping[Divergence, Estimates]) -> list[Direction]:
-    forward, reverse = values[Divergence.KL_LIVE_REFERENCE], values[Divergence.KL_REFERENCE_LIVE]
-    lows = estimated[Divergence.KL_LIVE_REFERENCE].low, estimated[Divergence.KL_REFERENCE_LIVE].low
+def _directions(estimated: Mapping[Metric, Estimates]) -> list[Direction]:
+    both = estimated[Metric.KL_LIVE_REFERENCE], estimated[Metric.KL_REFERENCE_LIVE]
+    forward, reverse = (estimates.value for estimates in both)
     choices = [
-        ((lows[0] == 0) & (lows[1] == 0), Direction.NONE),
+        ((both[0].low == 0) & (both[1].low == 0), Direction.NONE),
         (forward == reverse, Direction.RESHAPED),  # both may be infinite
         (forward >= ONE_SIDED * reverse, Direction.NEW),
         (reverse >= ONE_SIDED * forward, Direction.LOST),
@@ -197,33 +194,6 @@ def _directions(values: Mapping[Divergence, FloatArray], estimated: Mapping[Dive
         default=members.index(Direction.RESHAPED),
     )
     return [members[code] for code in codes.tolist()]
-
-
-def _intervals(one: Estimates) -> list[Interval | None]:
-    ends = zip(one.low.tolist(), one.high.tolist(), strict=True)
-    return [None if high != high else (low, high) for low, high in ends]  # NaN where the divergence is infinite
-
-
-def _contributions(pair: Pair, sizes: Sequence[int]) -> list[Mapping[str, FloatArray]]:
-    forward, reverse = contributions_live_reference(pair), contributions_reference_live(pair)
-    forward.setflags(write=False)
-    reverse.setflags(write=False)
-    return [
-        {"live_reference": p[:size], "reference_live": q[:size]}
-        for p, q, size in zip(forward, reverse, sizes, strict=True)
-    ]
-
-
-def _present(rows: Sequence[Counts]) -> Mask:
-    """(F, K) with K the longest row: True where a feature has a bin."""
-    sizes = np.array([len(row) for row in rows])
-    return np.arange(sizes.max()) < sizes[:, None]
-
-
-def _padded(rows: Sequence[Counts], present: Mask) -> Counts:
-    padded = np.zeros(present.shape, dtype=np.int64)
-    padded[present] = np.concatenate(rows)
-    return padded
 
 
 def _counts(values: ArrayLike, side: str) -> Counts:

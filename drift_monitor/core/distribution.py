@@ -35,6 +35,7 @@ Side = tuple[FloatArray, FloatArray]  # counts (F, K) and their totals (F, 1)
 
 SUM_TOLERANCE = 1e-9  # how far plain probabilities may sum from 1: rounding of a few thousand printed decimals
 _SPLITTER = 134_217_729.0  # 2^27 + 1: cuts the 53 bits of a float64 into two halves whose products are exact
+_SERIES_BELOW = 0.02  # |p - q| / (p + q): the terms left out of the series are then below 1e-16 of the whole
 _LARGEST_RATIO = 1e300  # a probability below 1e-300 of the other side's: its ratio would overflow
 
 
@@ -59,36 +60,39 @@ class Smoothing:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pair:
-    """Live and reference distributions of F features over at most K bins; everything float64.
+class Masses:
+    """Masses p (live) and q (reference) of bins, of any one shape; everything float64.
 
-    `live`, `reference`: (F, K) probabilities p and q, each row sums to 1; 0 in dropped and padded bins.
-    `difference`: (F, K), p - q, more exact than subtracting the two. `live_rows`, `reference_rows`: (F,).
-    `bins`: (F,), the bins left, K of the formulas. `noise`: (F,), the variance of one degree of freedom without
-    drift, w^2 (1/n + 1/m) for `anchored` (see `significance`).
+    `difference`: p - q, more exact than subtracting the two. What several divergences need is computed once.
     """
 
     live: FloatArray
     reference: FloatArray
     difference: FloatArray
-    live_rows: FloatArray
-    reference_rows: FloatArray
-    bins: FloatArray
-    noise: FloatArray
+
+    @cached_property
+    def both(self) -> FloatArray:
+        """p + q."""
+        return self.live + self.reference
+
+    @cached_property
+    def lean(self) -> FloatArray:
+        """x = (p - q) / (p + q), from -1 (all of it reference) to 1 (all of it live); 0 where p and q are 0."""
+        return self.difference / np.where(self.both > 0, self.both, 1.0)
 
     @cached_property
     def toward_reference(self) -> FloatArray:
-        """(F, K): (q - p) / p, from -1; 0 where p is 0, so it counts with weight p only."""
+        """(q - p) / p, from -1; 0 where p is 0, so it counts with weight p only."""
         return _ratio(-self.difference, self.live)
 
     @cached_property
     def toward_live(self) -> FloatArray:
-        """(F, K): (p - q) / q, from -1; 0 where q is 0, so it counts with weight q only."""
+        """(p - q) / q, from -1; 0 where q is 0, so it counts with weight q only."""
         return _ratio(self.difference, self.reference)
 
     @cached_property
     def log_ratio(self) -> FloatArray:
-        """(F, K): ln(p / q) in nats, from the larger side so that nothing cancels; 0 where p or q is 0."""
+        """ln(p / q) in nats, from the larger side so that nothing cancels; 0 where p or q is 0."""
         excess = np.maximum(self.toward_reference, self.toward_live)
         logs = np.log1p(excess)
         if (excess >= _LARGEST_RATIO).any():
@@ -97,30 +101,53 @@ class Pair:
         return np.copysign(logs, self.difference)
 
     @cached_property
-    def log_live_mixture(self) -> FloatArray:
-        """(F, K): ln(p / r) in nats with r = (p + q) / 2; at most ln 2; counts with weight p only."""
-        return -np.log1p(0.5 * self.toward_reference)
+    def is_near(self) -> Mask:
+        """Where |x| is so small that subtracting would cost more than two digits: there series are taken."""
+        return np.abs(self.lean) < _SERIES_BELOW
 
     @cached_property
-    def log_reference_mixture(self) -> FloatArray:
-        """(F, K): ln(q / r) in nats with r = (p + q) / 2; at most ln 2; counts with weight q only."""
-        return -np.log1p(0.5 * self.toward_live)
+    def even_part(self) -> FloatArray:
+        """(p - q) ln(p/q) / 2: half of what both KL divergences add; the same when p and q change places."""
+        return 0.5 * self.difference * self.log_ratio
 
     @cached_property
-    def root_live(self) -> FloatArray:
-        """(F, K): sqrt p."""
-        return np.sqrt(self.live)
+    def odd_part(self) -> FloatArray:
+        """(p + q) ln(p/q) / 2 - (p - q), half of how much more KL(P‖Q) adds than KL(Q‖P)."""
+        x = self.lean
+        square = x * x
+        series = x * square * (1 / 3 + square * (1 / 5 + square * (1 / 7 + square * (1 / 9))))
+        return np.where(self.is_near, self.both * series, 0.5 * self.both * self.log_ratio - self.difference)
 
     @cached_property
-    def root_reference(self) -> FloatArray:
-        """(F, K): sqrt q."""
-        return np.sqrt(self.reference)
+    def log_larger(self) -> FloatArray:
+        """ln(1 + |x|): the logarithm of the larger of p and q over their mean."""
+        return np.log1p(np.abs(self.lean))
+
+    @cached_property
+    def roots(self) -> tuple[FloatArray, FloatArray]:
+        """sqrt p and sqrt q."""
+        return np.sqrt(self.live), np.sqrt(self.reference)
 
     @cached_property
     def root_difference(self) -> FloatArray:
-        """(F, K): sqrt p - sqrt q, as exact as `difference`."""
-        roots = self.root_live + self.root_reference
-        return self.difference / np.where(roots > 0, roots, 1.0)
+        """sqrt p - sqrt q, as exact as `difference`."""
+        total = self.roots[0] + self.roots[1]
+        return self.difference / np.where(total > 0, total, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pair(Masses):
+    """Live and reference distributions of F features over at most K bins.
+
+    The masses are (F, K) and sum to 1 in each row; 0 in dropped and padded bins. `live_rows`, `reference_rows`: (F,).
+    `bins`: (F,), the bins left, K of the formulas. `noise`: (F,), the variance of one degree of freedom without
+    drift, w^2 (1/n + 1/m) for `anchored` (see `significance`).
+    """
+
+    live_rows: FloatArray
+    reference_rows: FloatArray
+    bins: FloatArray
+    noise: FloatArray
 
 
 def smooth(live: NDArray[Any], reference: NDArray[Any], smoothing: Smoothing, present: Mask | None = None) -> Pair:

@@ -1,4 +1,4 @@
-"""How far two distributions are apart: KL both ways, PSI, Jensen-Shannon, Hellinger, in nats.
+"""How far two distributions are apart, and the list of all that a rule can watch.
 
 With P live and Q the reference over the same bins, R = (P + Q) / 2 and the natural logarithm:
 
@@ -10,21 +10,25 @@ With P live and Q the reference over the same bins, R = (P + Q) / 2 and the natu
 Direction is meaning. KL(live‖reference) is large where live has mass that the reference hardly had: somewhere new.
 KL(reference‖live) is large where reference mass has gone: something lost. Neither alone, nor their sum, says both.
 
+A divergence is one entry of `Metric`: its name, its term per bin, the gradient of its variance, and what people and
+Prometheus call it. Everything else asks the entry: estimates, columns and views of the store, gauges, checks of rules.
+A new one needs its entry here and a migration for its columns.
+
 Never negative, and exact to 1e-12
 ----------------------------------
 Summing p ln(p/q) adds numbers of both signs that cancel. Where two distributions differ by 1e-9 the terms are near
-1e-9 and their sum near 1e-18: rounding alone returns -2e-17 where 4e-18 is right. Since sum p = sum q,
+1e-9 and their sum near 1e-18: rounding alone returns -2e-17 where 4e-18 is right. Since sum p = sum q, p - q can be
+taken off each bin, and every term is non-negative; a bin with p = 0 adds q. With x = (p - q) / (p + q) and
+L = ln(p/q) = 2 artanh x = 2 (x + x^3/3 + x^5/5 ...)
 
-    KL(P‖Q) = sum p phi(t),   t = (q - p) / p,   phi(t) = t - ln(1 + t) >= 0
+    KL(P‖Q)     p L - (p - q)  =  (p + q) (x L + (L - 2 x)) / 2
+    KL(Q‖P)     (p - q) - q L  =  (p + q) (x L - (L - 2 x)) / 2
+    PSI         (p - q) L
+    JS          (p + q) (x L + ln(1 - x^2)) / 4
 
-and every term is non-negative. A bin with p = 0 adds q (the limit of p phi). phi itself cancels for small t; below
-|t| = 0.02 it is taken from the series of the logarithm in z = t / (2 + t), where ln(1 + t) = 2 (z + z^3/3 + z^5/5 ...)
-and t - 2 z = t z, hence
-
-    phi(t) = z (t - 2 z^2 (1/3 + z^2/5 + z^4/7 + ...))
-
-The next term is near 1e-15 of the whole there. JS is the same sum over t/2 on both sides, because (r - p) / p = t / 2;
-it is always finite. Hellinger takes (p - q)^2 / (sqrt p + sqrt q)^2 for (sqrt p - sqrt q)^2.
+The two parts x L and L - 2 x are of different order, so adding them cancels nothing; for small |x| the second comes
+from its series. For JS, x L + ln(1 - x^2) = x^2 (1 + x^2/6 + x^4/15 ...) there, 2 ln(1 + |x|) - |L| (1 - |x|)
+elsewhere; it is always finite. Hellinger takes (p - q)^2 / (sqrt p + sqrt q)^2 for (sqrt p - sqrt q)^2.
 
 Contributions stay p ln(p/q): of both signs, 0 in dropped bins, and their sum is the divergence. They say which bin
 made it; the total does not come from them.
@@ -33,81 +37,279 @@ Sources: Kullback and Leibler, "On Information and Sufficiency", Annals of Mathe
 "Information Theory and Statistics" (1959), whose table 2.1 is among the tests; Lin, "Divergence measures based on
 the Shannon entropy", IEEE Transactions on Information Theory 37 (1991), for JS and its bound.
 
-Every function takes a `distribution.Pair` of F features and K bins and returns float64: totals (F,), contributions
-(F, K). None of them raises: what can't be compared does not become a Pair.
+Terms take `distribution.Masses` of any shape; totals take a `distribution.Pair` of F features and K bins and are
+(F,). None of them raises: what can't be compared does not become a Pair.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from drift_monitor.core.distribution import FloatArray, Pair
+from drift_monitor.core.distribution import FloatArray, Masses, Pair
 
-_SERIES_BELOW = 0.02  # |t|: below, t - ln(1+t) by series; above, subtracting loses at most two digits of sixteen
+_NEAR = 2.0**-20  # a step from P = Q: small enough for the curvature, large enough for the term not to vanish
 
-
-class Divergence(StrEnum):
-    """The divergences a measurement holds."""
-
-    KL_LIVE_REFERENCE = "kl_live_reference"
-    KL_REFERENCE_LIVE = "kl_reference_live"
-    PSI = "psi"
-    JS = "js"
-    HELLINGER = "hellinger"
+Gradients = tuple[FloatArray, FloatArray]
 
 
-def kl_live_reference(pair: Pair) -> FloatArray:
-    """KL(live‖reference) in nats, (F,); infinite where live has mass in a bin the reference has none in."""
-    p, q = pair.live, pair.reference
-    total = np.where(p > 0, _terms(p, pair.toward_reference, -pair.difference, pair.log_ratio), q).sum(axis=1)
-    return np.where(((p > 0) & (q == 0)).any(axis=1), np.inf, total)
+class Scope(StrEnum):
+    """Whose number a metric is."""
+
+    FEATURE = "feature"
+    MONITOR = "monitor"
 
 
-def kl_reference_live(pair: Pair) -> FloatArray:
-    """KL(reference‖live) in nats, (F,); infinite where the reference has mass in a bin live has none in."""
-    p, q = pair.live, pair.reference
-    total = np.where(q > 0, _terms(q, pair.toward_live, pair.difference, -pair.log_ratio), p).sum(axis=1)
-    return np.where(((q > 0) & (p == 0)).any(axis=1), np.inf, total)
+class Largest(NamedTuple):
+    """The value that a metric can never exceed, and how people write it."""
+
+    value: float
+    text: str
 
 
-def psi(pair: Pair) -> FloatArray:
-    """Population stability index in nats, (F,): the sum of both KL divergences."""
-    return kl_live_reference(pair) + kl_reference_live(pair)
+_ENDLESS = Largest(math.inf, "")
 
 
-def js(pair: Pair) -> FloatArray:
-    """Jensen-Shannon divergence in nats (not its root, the distance), (F,), 0 .. ln 2."""
-    p, q, half = pair.live, pair.reference, 0.5 * pair.difference
-    live = np.where(p > 0, _terms(p, 0.5 * pair.toward_reference, -half, pair.log_live_mixture), 0.5 * q)
-    reference = np.where(q > 0, _terms(q, 0.5 * pair.toward_live, half, pair.log_reference_mixture), 0.5 * p)
-    total: FloatArray = 0.5 * (live + reference).sum(axis=1)
-    return np.minimum(total, math.log(2.0))
+class Gauge(NamedTuple):
+    """The metric family of Prometheus in which a divergence is shown, and which of its series it is."""
+
+    family: str
+    text: str
+    direction: str = ""
 
 
-def squared_hellinger(pair: Pair) -> FloatArray:
-    """Square of the Hellinger distance, (F,), 0 .. 1; the scale on which its noise is additive."""
-    step = pair.root_difference
-    total: FloatArray = 0.5 * (step * step).sum(axis=1)
-    return np.minimum(total, 1.0)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MetricInfo:
+    """What is to be known of a metric. `unit` is "" for a pure number or a count."""
+
+    label: str
+    unit: str = ""
+    scope: Scope = Scope.FEATURE
+    largest: Largest = _ENDLESS
 
 
-def hellinger(pair: Pair) -> FloatArray:
-    """Hellinger distance, (F,), 0 .. 1, no unit."""
-    return np.sqrt(squared_hellinger(pair))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Divergence(MetricInfo):
+    """One divergence. Its value is the sum of its terms, or the root of it.
+
+    `term`: what each bin adds, from 0, of the shape of the masses; the noise floor and the null variance follow from
+    it. `gradient`: derivatives of the sum by p and by q, less the constant they have at P = Q, so that nothing large
+    cancels in the variance. `is_root`: the root is published; noise is additive on the sum, so floor and interval are
+    made there. `gauge`: None is not shown at /metrics.
+    """
+
+    term: Callable[[Masses], FloatArray]
+    gradient: Callable[[Masses], Gradients]
+    is_root: bool = False
+    gauge: Gauge | None = field(default=None)
+
+    def total(self, pair: Pair) -> FloatArray:
+        """The sum over the bins, (F,): the scale on which noise is additive."""
+        total: FloatArray = self.term(pair).sum(axis=1)
+        return np.minimum(total, self.largest.value)
+
+    def published(self, totals: FloatArray) -> FloatArray:
+        """What people see of sums."""
+        return np.sqrt(totals) if self.is_root else totals
+
+    @cached_property
+    def curvature(self) -> float:
+        """f in f (p - q)^2 / 2q, what a bin adds near P = Q: 1 for both KL, whose multiple the noise then is."""
+        step = np.array([_NEAR, -_NEAR])
+        terms = self.term(Masses(live=1.0 + step, reference=np.ones(2), difference=step))
+        return round(float(terms.sum()) / _NEAR**2, 9)  # exact but for the fourth order, near 1e-12
 
 
-def divergences(pair: Pair) -> Mapping[Divergence, FloatArray]:
-    """All of them, (F,) each, computing what they share once."""
-    forward, reverse = kl_live_reference(pair), kl_reference_live(pair)
-    return {
-        Divergence.KL_LIVE_REFERENCE: forward,
-        Divergence.KL_REFERENCE_LIVE: reverse,
-        Divergence.PSI: forward + reverse,
-        Divergence.JS: js(pair),
-        Divergence.HELLINGER: hellinger(pair),
-    }
+def _kl_live_reference(masses: Masses) -> FloatArray:
+    return np.where((masses.live > 0) & (masses.reference == 0), np.inf, masses.even_part + masses.odd_part)
+
+
+def _kl_reference_live(masses: Masses) -> FloatArray:
+    return np.where((masses.reference > 0) & (masses.live == 0), np.inf, masses.even_part - masses.odd_part)
+
+
+def _psi(masses: Masses) -> FloatArray:
+    return np.where((masses.live > 0) != (masses.reference > 0), np.inf, 2.0 * masses.even_part)
+
+
+def _js(masses: Masses) -> FloatArray:
+    x = np.abs(masses.lean)
+    square = x * x
+    series = square * (1.0 + square * (1 / 6 + square * (1 / 15 + square * (1 / 28))))
+    far = 2.0 * masses.log_larger - np.abs(masses.log_ratio) * (1.0 - x)
+    return 0.25 * masses.both * np.where(masses.is_near, series, far)
+
+
+def _squared_hellinger(masses: Masses) -> FloatArray:
+    return 0.5 * masses.root_difference * masses.root_difference
+
+
+def _psi_gradient(masses: Masses) -> Gradients:
+    return masses.log_ratio - masses.toward_reference, masses.log_ratio + masses.toward_live
+
+
+def _js_gradient(masses: Masses) -> Gradients:
+    # ln(p/r) / 2 and ln(q/r) / 2: the larger side is ln(1 + |x|), the other follows from their ratio
+    larger = 0.5 * masses.log_larger
+    smaller = larger - 0.5 * np.abs(masses.log_ratio)
+    is_live = masses.difference > 0
+    return np.where(is_live, larger, smaller), np.where(is_live, smaller, larger)
+
+
+def _squared_hellinger_gradient(masses: Masses) -> Gradients:
+    # (1 - sqrt(q/p)) / 2 = (sqrt p - sqrt q) / (2 sqrt p); where a side is 0 its value counts with weight 0
+    step, (p, q) = 0.5 * masses.root_difference, masses.roots
+    return step / np.where(p > 0, p, np.inf), -step / np.where(q > 0, q, np.inf)
+
+
+_LAST_GOOD = "from the last good evaluation"
+_KL_GAUGE = Gauge(
+    "drift_kl_divergence_nats",
+    f"Kullback-Leibler divergence in nats {_LAST_GOOD}; live_reference is D(live||reference), large for new values.",
+)
+_SHARE = Largest(1.0, "1: it is a share")
+
+
+class Metric(StrEnum):
+    """Every metric a rule can watch: the one list of them, divergences first."""
+
+    info: MetricInfo
+
+    KL_LIVE_REFERENCE = (
+        "kl_live_reference",
+        Divergence(
+            label="KL(live‖reference)",
+            unit="nats",
+            term=_kl_live_reference,
+            gradient=lambda masses: (masses.log_ratio, masses.toward_live),
+            gauge=_KL_GAUGE._replace(direction="live_reference"),
+        ),
+    )
+    KL_REFERENCE_LIVE = (
+        "kl_reference_live",
+        Divergence(
+            label="KL(reference‖live)",
+            unit="nats",
+            term=_kl_reference_live,
+            gradient=lambda masses: (masses.toward_reference, masses.log_ratio),
+            gauge=_KL_GAUGE._replace(direction="reference_live"),
+        ),
+    )
+    PSI = (
+        "psi",
+        Divergence(
+            label="PSI",
+            term=_psi,
+            gradient=_psi_gradient,
+            gauge=Gauge("drift_population_stability_index", f"Population stability index {_LAST_GOOD}."),
+        ),
+    )
+    JS = (
+        "js",
+        Divergence(
+            label="JS",
+            unit="nats",
+            largest=Largest(math.log(2.0), "ln 2 = 0.693"),
+            term=_js,
+            gradient=_js_gradient,
+            gauge=Gauge("drift_js_divergence_nats", f"Jensen-Shannon divergence in nats (0 to 0.6931) {_LAST_GOOD}."),
+        ),
+    )
+    HELLINGER = (
+        "hellinger",
+        Divergence(
+            label="Hellinger",
+            largest=Largest(1.0, "1"),
+            term=_squared_hellinger,
+            gradient=_squared_hellinger_gradient,
+            is_root=True,
+        ),
+    )
+    MISSING_RATIO = "missing_ratio", MetricInfo(label="missing values", largest=_SHARE)
+    UNSEEN_RATIO = "unseen_ratio", MetricInfo(label="unseen values", largest=_SHARE)
+    ROWS = "rows", MetricInfo(label="rows", scope=Scope.MONITOR)
+    FRESHNESS = "freshness", MetricInfo(label="age of the newest row", unit="s", scope=Scope.MONITOR)
+
+    def __new__(cls, value: str, info: MetricInfo) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.info = info
+        return member
+
+    @property
+    def is_divergence(self) -> bool:
+        return isinstance(self.info, Divergence)
+
+    @property
+    def is_of_monitor(self) -> bool:
+        return self.info.scope is Scope.MONITOR
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.info.label
+
+    @property
+    def unit(self) -> str:
+        return self.info.unit
+
+    @property
+    def largest(self) -> Largest:
+        return self.info.largest
+
+
+DIVERGENCES: Final[Mapping[Metric, Divergence]] = {
+    metric: metric.info for metric in Metric if isinstance(metric.info, Divergence)
+}
+
+
+class Estimate(NamedTuple):
+    """One number of a window: a value and, of a divergence, its 95 % interval and the value without its noise floor.
+
+    None: could not be had; an infinite divergence has no interval.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    corrected: float | None = None
+
+    def scaled(self, factor: float) -> "Estimate":
+        """The same in another unit."""
+        return Estimate(*(None if number is None else factor * number for number in self))
+
+
+class Value:
+    """An attribute of `Values` that gives the value of the divergence of its name."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, holder: "Values", owner: type) -> float:
+        value = holder.estimates[Metric[self.name.upper()]].value
+        return math.nan if value is None else value
+
+
+class Values:
+    """What holds estimates of all divergences gives their values by name as well: `comparison.psi`."""
+
+    __slots__ = ()
+    estimates: Mapping[Metric, Estimate]
+
+    kl_live_reference = Value()
+    kl_reference_live = Value()
+    psi = Value()
+    js = Value()
+    hellinger = Value()
+
+
+def divergences(pair: Pair) -> Mapping[Metric, FloatArray]:
+    """All of them, (F,) each; what they share is computed once, by the pair."""
+    return {metric: divergence.published(divergence.total(pair)) for metric, divergence in DIVERGENCES.items()}
 
 
 def contributions_live_reference(pair: Pair) -> FloatArray:
@@ -120,11 +322,3 @@ def contributions_reference_live(pair: Pair) -> FloatArray:
     """q ln(q/p) a bin in nats, (F, K): what each bin adds to KL(reference‖live); infinite where q > 0 = p."""
     parts = -pair.reference * pair.log_ratio
     return np.where((pair.reference > 0) & (pair.live == 0), np.inf, parts)
-
-
-def _terms(weights: FloatArray, t: FloatArray, weighted_t: FloatArray, logs: FloatArray) -> FloatArray:
-    """weights phi(t), where logs = -ln(1 + t); non-negative and without cancellation."""
-    z = t / (2.0 + t)
-    zz = z * z
-    tail = 1 / 3 + zz * (1 / 5 + zz * (1 / 7))
-    return np.where(np.abs(t) < _SERIES_BELOW, weights * z * (t - 2.0 * zz * tail), weighted_t + weights * logs)

@@ -13,8 +13,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Self
 
+from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.errors import InputError
 
 
@@ -33,55 +33,6 @@ class Health(StrEnum):
     UNKNOWN = "unknown"  # never evaluated
     OK = "ok"  # read, computed and stored
     ERROR = "error"  # the source or the store failed; alert states stay as they were
-
-
-class Scope(StrEnum):
-    """Whose number a metric is."""
-
-    FEATURE = "feature"
-    MONITOR = "monitor"
-
-
-class MetricInfo(NamedTuple):
-    """What is to be known of a metric; `unit` is "" for a pure number or a count."""
-
-    scope: Scope
-    is_divergence: bool
-    unit: str
-
-
-class Metric(StrEnum):
-    """Every metric a rule can watch: the one list of them."""
-
-    info: MetricInfo
-
-    KL_LIVE_REFERENCE = "kl_live_reference", MetricInfo(Scope.FEATURE, is_divergence=True, unit="nats")
-    KL_REFERENCE_LIVE = "kl_reference_live", MetricInfo(Scope.FEATURE, is_divergence=True, unit="nats")
-    PSI = "psi", MetricInfo(Scope.FEATURE, is_divergence=True, unit="")
-    JS = "js", MetricInfo(Scope.FEATURE, is_divergence=True, unit="nats")
-    HELLINGER = "hellinger", MetricInfo(Scope.FEATURE, is_divergence=True, unit="")
-    MISSING_RATIO = "missing_ratio", MetricInfo(Scope.FEATURE, is_divergence=False, unit="")
-    UNSEEN_RATIO = "unseen_ratio", MetricInfo(Scope.FEATURE, is_divergence=False, unit="")
-    ROWS = "rows", MetricInfo(Scope.MONITOR, is_divergence=False, unit="")
-    FRESHNESS = "freshness", MetricInfo(Scope.MONITOR, is_divergence=False, unit="s")
-
-    def __new__(cls, value: str, info: MetricInfo) -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.info = info
-        return member
-
-    @property
-    def is_divergence(self) -> bool:
-        return self.info.is_divergence
-
-    @property
-    def is_of_monitor(self) -> bool:
-        return self.info.scope is Scope.MONITOR
-
-    @property
-    def unit(self) -> str:
-        return self.info.unit
 
 
 class Comparand(StrEnum):
@@ -146,16 +97,6 @@ class Rule:
         if other is None:
             return one
         return max(one, other) if self.above is not None else min(one, other)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """One number of a window; the interval and the corrected value belong to divergences. None: could not be had."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    corrected: float | None = None
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ where w is how much of a window's departure from the reference smoothing lets th
     additive   each side its own, w_x = x / (x + a K)         e = w_n^2/n + w_m^2/m
     none       w = 1                                          e = 1/n + 1/m
 
-The other divergences are, near P = Q, multiples of KL, and so are their floors: 2 for PSI, 1/4 for JS and for the
-square of the Hellinger distance.
+The other divergences are, near P = Q, multiples f of KL, and so are their floors: 2 for PSI, 1/4 for JS and for the
+square of the Hellinger distance (`Divergence.curvature`).
 
 The floor is subtracted, since no smoothing removes the bias:  D_c = max(0, D - E0).
 
@@ -43,70 +43,92 @@ An infinite divergence (smoothing `none`) has no interval: both ends are NaN her
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from drift_monitor.core.distribution import FloatArray, Pair
-from drift_monitor.core.divergence import Divergence
+from drift_monitor.core.divergence import DIVERGENCES, Divergence, Estimate, Metric
 
 Z95 = 1.96  # standard deviations of a normal that leave 2.5 % on each side
-
-_MULTIPLES: Mapping[Divergence, float] = {
-    Divergence.KL_LIVE_REFERENCE: 1.0,
-    Divergence.KL_REFERENCE_LIVE: 1.0,
-    Divergence.PSI: 2.0,
-    Divergence.JS: 0.25,
-    Divergence.HELLINGER: 0.25,  # of the square
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Estimates:
-    """One divergence of F features without its noise floor, and the 95 % interval around it; (F,) each, in its unit.
+    """One divergence of F features, its value without its noise floor and the 95 % interval; (F,) each, in its unit.
 
     Where the divergence is infinite, `corrected` is too, and `low` and `high` are NaN.
     """
 
+    value: FloatArray
     corrected: FloatArray
     low: FloatArray
     high: FloatArray
 
 
-def noise_floor(pair: Pair, divergence: Divergence = Divergence.KL_LIVE_REFERENCE) -> FloatArray:
-    """What the divergence is on average when nothing drifted, (F,), nats; for Hellinger: of its square."""
-    return _MULTIPLES[divergence] * 0.5 * (pair.bins - 1.0) * pair.noise
+class FeatureEstimates(Mapping[Metric, Estimate]):
+    """The estimates of one of the features, each made when it is asked for: a block of 512 has 2,560 of them."""
+
+    __slots__ = ("_at", "_columns")
+
+    def __init__(self, columns: Mapping[Metric, Estimates], at: int) -> None:
+        self._columns, self._at = columns, at
+
+    def __getitem__(self, metric: Metric) -> Estimate:
+        columns, at = self._columns[metric], self._at
+        value, corrected = columns.value.item(at), columns.corrected.item(at)
+        if math.isinf(value):
+            return Estimate(value, corrected=corrected)
+        return Estimate(value, columns.low.item(at), columns.high.item(at), corrected)
+
+    def __iter__(self) -> Iterator[Metric]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
-def floor_from_kl(kl_floor: float, divergence: Divergence) -> float:
-    """The noise floor of a divergence, in its own unit, from that of KL, which is what is stored."""
-    scaled = _MULTIPLES[divergence] * kl_floor
-    return math.sqrt(scaled) if divergence is Divergence.HELLINGER else scaled
+def kl_floor(pair: Pair) -> FloatArray:
+    """What either KL divergence is on average when nothing drifted, (F,), nats: what is stored."""
+    floor: FloatArray = 0.5 * (pair.bins - 1.0) * pair.noise
+    return floor
+
+
+def noise_floor(divergence: Divergence, kl_floor: float) -> float:
+    """The noise floor of a divergence, in its own unit, from that of KL."""
+    return float(divergence.published(np.array(divergence.curvature * kl_floor)))
 
 
 def variance(pair: Pair, divergence: Divergence) -> FloatArray:
-    """Variance of the corrected divergence, (F,), nats squared; for Hellinger: of its square."""
-    by_live, by_reference = _GRADIENTS[divergence](pair)
+    """Variance of the corrected sum of terms, (F,), nats squared."""
+    by_live, by_reference = divergence.gradient(pair)
     first_order = (
         _spread(pair.live, by_live) / pair.live_rows + _spread(pair.reference, by_reference) / pair.reference_rows
     )
-    return first_order + 0.5 * (pair.bins - 1.0) * (_MULTIPLES[divergence] * pair.noise) ** 2
+    return first_order + 0.5 * (pair.bins - 1.0) * (divergence.curvature * pair.noise) ** 2
 
 
-def estimates(pair: Pair, divergence: Divergence, values: FloatArray) -> Estimates:
-    """Corrected values and intervals of `values`, (F,), the uncorrected divergences of this pair."""
-    if divergence is Divergence.HELLINGER:
-        squared = _estimates(pair, divergence, values**2)
-        return Estimates(corrected=np.sqrt(squared.corrected), low=np.sqrt(squared.low), high=np.sqrt(squared.high))
-    return _estimates(pair, divergence, values)
+def estimates(pair: Pair) -> Mapping[Metric, Estimates]:
+    """All divergences of the pair, with corrected values and intervals."""
+    return {metric: estimated(pair, divergence) for metric, divergence in DIVERGENCES.items()}
 
 
-def _estimates(pair: Pair, divergence: Divergence, values: FloatArray) -> Estimates:
-    corrected = np.maximum(0.0, values - noise_floor(pair, divergence))
-    reach = np.where(np.isfinite(values), Z95 * np.sqrt(variance(pair, divergence)), np.nan)
-    center = np.where(np.isfinite(values), corrected, np.nan)
-    return Estimates(corrected=corrected, low=np.maximum(0.0, center - reach), high=center + reach)
+def estimated(pair: Pair, divergence: Divergence) -> Estimates:
+    """One divergence with corrected values and intervals, made on the scale on which noise is additive."""
+    totals = divergence.total(pair)
+    corrected = np.maximum(0.0, totals - divergence.curvature * kl_floor(pair))
+    reach = Z95 * np.sqrt(variance(pair, divergence))
+    center = np.where(np.isfinite(totals), corrected, np.nan)
+    return Estimates(
+        value=divergence.published(totals),
+        corrected=divergence.published(corrected),
+        low=divergence.published(np.maximum(0.0, center - reach)),
+        high=divergence.published(center + reach),
+    )
 
 
 def _spread(weights: FloatArray, values: FloatArray) -> FloatArray:
@@ -115,39 +137,3 @@ def _spread(weights: FloatArray, values: FloatArray) -> FloatArray:
     mean: FloatArray = weighted.sum(axis=1)
     square: FloatArray = np.einsum("fk,fk->f", weighted, values)
     return np.maximum(0.0, square - mean * mean)
-
-
-# Gradients less the constant they have at P = Q (p/q - 1 for p/q), so that nothing large cancels in the variance.
-def _gradients_live_reference(pair: Pair) -> tuple[FloatArray, FloatArray]:
-    return pair.log_ratio, pair.toward_live
-
-
-def _gradients_reference_live(pair: Pair) -> tuple[FloatArray, FloatArray]:
-    return pair.toward_reference, pair.log_ratio
-
-
-def _gradients_psi(pair: Pair) -> tuple[FloatArray, FloatArray]:
-    return pair.log_ratio - pair.toward_reference, pair.log_ratio + pair.toward_live
-
-
-def _gradients_js(pair: Pair) -> tuple[FloatArray, FloatArray]:
-    return 0.5 * pair.log_live_mixture, 0.5 * pair.log_reference_mixture
-
-
-def _gradients_hellinger(pair: Pair) -> tuple[FloatArray, FloatArray]:
-    step = 0.5 * pair.root_difference  # (1 - sqrt(q/p)) / 2 = (sqrt p - sqrt q) / (2 sqrt p)
-    return step / _divisor(pair.root_live), -step / _divisor(pair.root_reference)
-
-
-def _divisor(roots: FloatArray) -> FloatArray:
-    """Roots of weights, to divide values by that count with these weights: where it is 0 the value does not count."""
-    return np.where(roots > 0, roots, np.inf)
-
-
-_GRADIENTS: Mapping[Divergence, Callable[[Pair], tuple[FloatArray, FloatArray]]] = {
-    Divergence.KL_LIVE_REFERENCE: _gradients_live_reference,
-    Divergence.KL_REFERENCE_LIVE: _gradients_reference_live,
-    Divergence.PSI: _gradients_psi,
-    Divergence.JS: _gradients_js,
-    Divergence.HELLINGER: _gradients_hellinger,
-}

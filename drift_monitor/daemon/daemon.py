@@ -147,7 +147,7 @@ class Daemon:
             "deliver": (often, self._guarded(self._courier.deliver)),
             "check": (self._settings.resend, self._guarded(self._check)),
             "remind": (self._settings.resend, self._guarded(lambda: repeat_due(self._services))),
-            "resend": (often, self._guarded(lambda: self._herald.tell(self._services))),
+            "resend": (often, self._guarded(lambda: self._herald.tick(self._services))),
             "housekeeping": (seldom, self._guarded(self._keep_house)),
         }
 

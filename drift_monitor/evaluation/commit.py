@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from drift_monitor.alerting import episodes, rules
-from drift_monitor.alerting.outcome import EvaluationResult
-from drift_monitor.alerting.rules import Observations, Transitions, Window
+from drift_monitor.alerting.rules import EvaluationResult, Observations, Transitions, Window
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from drift_monitor.alerting.outcome import EvaluationResult, Watched
-from drift_monitor.alerting.rules import measured_monitor
+from drift_monitor.alerting.rules import EvaluationResult, Watched, measured_monitor
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.panes import Span

@@ -13,7 +13,7 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.comparison import Comparison, compare_histograms
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.panes import Span
-from drift_monitor.core.rules import MeasurementStatus, Metric
+from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store.measurements import Measurement
 
 LIVE_REFERENCE, REFERENCE_LIVE = "live_reference", "reference_live"
@@ -122,20 +122,13 @@ def _ratios(status: MeasurementStatus, live: Histogram | None, reference: Histog
 def _divergences(comparison: Comparison | None) -> dict[str, Any]:
     if comparison is None:
         return {}
-    values: dict[str, Any] = {"noise_floor": comparison.noise_floor, "direction": comparison.direction}
-    for metric in Metric:
-        if not metric.is_divergence:
-            continue
-        low, high = comparison.interval[metric.value] or (None, None)
-        values |= {
-            metric.value: getattr(comparison, metric.value),
-            f"{metric.value}_low": low,
-            f"{metric.value}_high": high,
-            f"{metric.value}_corrected": comparison.corrected[metric.value],
-        }
-    values["contribution_live_reference"] = tuple(comparison.contributions[LIVE_REFERENCE].tolist())
-    values["contribution_reference_live"] = tuple(comparison.contributions[REFERENCE_LIVE].tolist())
-    return values
+    return {
+        "estimates": dict(comparison.estimates),
+        "noise_floor": comparison.noise_floor,
+        "direction": comparison.direction,
+        "contribution_live_reference": tuple(comparison.contributions[LIVE_REFERENCE].tolist()),
+        "contribution_reference_live": tuple(comparison.contributions[REFERENCE_LIVE].tolist()),
+    }
 
 
 def newest_of(moments: Iterable[datetime | None]) -> datetime | None:

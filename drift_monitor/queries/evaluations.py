@@ -15,7 +15,8 @@ from typing import Any
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.bins import BinSpec
-from drift_monitor.core.rules import Metric, Severity
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Severity
 from drift_monitor.core.times import instant
 from drift_monitor.errors import InputError
 from drift_monitor.store import measurements as measurement_store
@@ -24,15 +25,15 @@ from drift_monitor.store.alerts import AlertRecord
 from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
 from drift_monitor.store.runs import Run
+from drift_monitor.store.schema import ESTIMATE_COLUMNS
 from drift_monitor.store.texts import clean_document, clean_number, clean_text
 
 JsonObject = dict[str, Any]
 
-_DIVERGENCES = tuple(metric.value for metric in Metric if metric.is_divergence)
 MEASUREMENT_COLUMNS = (
     *("monitor", "feature", "segment", "window_start", "window_end", "revision", "status"),
     *("live_rows", "reference_rows"),
-    *(f"{name}{end}" for name in _DIVERGENCES for end in ("", "_low", "_high")),
+    *(name for *names, _ in ESTIMATE_COLUMNS.values() for name in names),
     *("noise_floor", "live_missing_ratio", "reference_missing_ratio", "live_unseen_ratio"),
     *("direction", "bin_spec", "error"),
 )
@@ -120,7 +121,8 @@ def evaluation_document(evaluation: Evaluation) -> JsonObject:
 
 def measurement_document(measurement: Measurement) -> JsonObject:
     """A row of `drift_measurements`."""
-    return {name: _plain(getattr(measurement, name)) for name in MEASUREMENT_COLUMNS}
+    columns = measurement.columns()
+    return {name: _plain(columns[name]) for name in MEASUREMENT_COLUMNS}
 
 
 def bin_documents(measurement: Measurement, spec: BinSpec | None) -> list[JsonObject]:
@@ -242,7 +244,8 @@ def feature_of(evaluation: Evaluation, feature: str | None) -> Measurement:
     )
 
 
-def _drift(one: Measurement) -> float:
+def _drift(measurement: Measurement) -> float:
     """How clearly it drifted: the careful end of PSI's interval, where there is one."""
-    found = one.psi_low if one.psi_low is not None else one.psi
+    psi = measurement.estimate(Metric.PSI)
+    found = psi.value if psi.low is None else psi.low
     return -1.0 if found is None else found

@@ -5,27 +5,29 @@ Revisions are kept; reading functions give the latest one of each window unless 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, tuple_
 
 from drift_monitor.core.comparison import Direction
+from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store.runs import RunKey, last_done, latest_done
-from drift_monitor.store.schema import measurement
+from drift_monitor.store.schema import ESTIMATE_COLUMNS, measurement
 from drift_monitor.store.statements import insert_new
 
 ARRAYS = ("live_counts", "reference_counts", "contribution_live_reference", "contribution_reference_live")
+NO_ESTIMATE = Estimate(None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
     """One row of `drift_measurements`, with the arrays behind it. Divergences in nats; None: there is no value.
 
-    `_low` and `_high` are the 95 % interval of the noise-corrected value, `_corrected` that value itself. `failure`
-    is the reason of a failed feature, `error` its sentence. `alert_states` are this feature's alerts afterwards.
+    `estimates` holds the divergences that could be computed. `failure` is the reason of a failed feature, `error` its
+    sentence. `alert_states` are this feature's alerts afterwards.
     """
 
     monitor: str
@@ -37,26 +39,7 @@ class Measurement:
     segment: str = ""
     live_rows: int | None = None
     reference_rows: int | None = None
-    kl_live_reference: float | None = None
-    kl_live_reference_low: float | None = None
-    kl_live_reference_high: float | None = None
-    kl_live_reference_corrected: float | None = None
-    kl_reference_live: float | None = None
-    kl_reference_live_low: float | None = None
-    kl_reference_live_high: float | None = None
-    kl_reference_live_corrected: float | None = None
-    psi: float | None = None
-    psi_low: float | None = None
-    psi_high: float | None = None
-    psi_corrected: float | None = None
-    js: float | None = None
-    js_low: float | None = None
-    js_high: float | None = None
-    js_corrected: float | None = None
-    hellinger: float | None = None
-    hellinger_low: float | None = None
-    hellinger_high: float | None = None
-    hellinger_corrected: float | None = None
+    estimates: Mapping[Metric, Estimate] = field(default_factory=dict)
     noise_floor: float | None = None
     live_missing_ratio: float | None = None
     reference_missing_ratio: float | None = None
@@ -76,9 +59,19 @@ class Measurement:
         """The evaluation it belongs to."""
         return RunKey(monitor=self.monitor, window_end=self.window_end, revision=self.revision)
 
-    def estimate(self, metric: str) -> tuple[float | None, float | None, float | None]:
-        """Value, lower and upper bound of one of the five divergences."""
-        return getattr(self, metric), getattr(self, f"{metric}_low"), getattr(self, f"{metric}_high")
+    def estimate(self, metric: Metric) -> Estimate:
+        """Value, interval and corrected value of a divergence; all None where it could not be computed."""
+        return self.estimates.get(metric, NO_ESTIMATE)
+
+    def value(self, metric: Metric) -> float | None:
+        return self.estimate(metric).value
+
+    def columns(self) -> dict[str, Any]:
+        """The row by the names of its columns."""
+        columns: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
+        for metric, names in ESTIMATE_COLUMNS.items():
+            columns |= zip(names, self.estimate(metric), strict=True)
+        return columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +88,12 @@ class MeasurementFilter:
 # Where a page of history ended: (window_end, feature, segment).
 Place = tuple[datetime, str, str]
 
-_NAMES = tuple(field.name for field in fields(Measurement))
+_PLAIN = tuple(column.name for column in fields(Measurement) if column.name != "estimates")
 
 
 def save(connection: Connection, measurements: Sequence[Measurement]) -> int:
     """Store the measurements of an evaluation; how many were not stored yet."""
-    return insert_new(connection, measurement, [_row(one) for one in measurements])
+    return insert_new(connection, measurement, [_row(measured) for measured in measurements])
 
 
 def of_run(connection: Connection, key: RunKey) -> tuple[Measurement, ...]:
@@ -122,7 +115,7 @@ def latest(connection: Connection, monitor: str | None = None) -> tuple[Measurem
     if monitor is not None:
         last = last_done(connection, monitor)
         return () if last is None else of_run(connection, last.key)
-    return tuple(one for _, last in sorted(latest_done(connection).items()) for one in of_run(connection, last.key))
+    return tuple(found for _, last in sorted(latest_done(connection).items()) for found in of_run(connection, last.key))
 
 
 def history(
@@ -148,9 +141,9 @@ def history(
     return tuple(from_row(row) for row in rows)
 
 
-def place(one: Measurement) -> Place:
+def place(measured: Measurement) -> Place:
     """Where this measurement stands in a history."""
-    return (one.window_end, one.feature, one.segment)
+    return (measured.window_end, measured.feature, measured.segment)
 
 
 def _filtered(statement: Select[Any], which: MeasurementFilter) -> Select[Any]:
@@ -178,17 +171,18 @@ def _filtered(statement: Select[Any], which: MeasurementFilter) -> Select[Any]:
     return statement
 
 
-def _row(one: Measurement) -> dict[str, Any]:
-    values: dict[str, Any] = {name: getattr(one, name) for name in _NAMES}
-    values["status"] = one.status.value
-    values["direction"] = None if one.direction is None else one.direction.value
-    values["alert_states"] = [dict(state) for state in one.alert_states]
-    return values
+def _row(measured: Measurement) -> dict[str, Any]:
+    return measured.columns() | {
+        "status": measured.status.value,
+        "direction": None if measured.direction is None else measured.direction.value,
+        "alert_states": [dict(state) for state in measured.alert_states],
+    }
 
 
 def from_row(row: Row[Any]) -> Measurement:
     """The measurement that a row holds; arrays and alert states may be left out of it."""
-    values = {name: value for name, value in row._mapping.items() if name in _NAMES}
+    columns = row._mapping
+    values: dict[str, Any] = {name: columns[name] for name in _PLAIN if name in columns}
     for name in ("live_counts", "reference_counts"):
         if values.get(name) is not None:
             values[name] = tuple(values[name].tolist())
@@ -198,4 +192,9 @@ def from_row(row: Row[Any]) -> Measurement:
     values["status"] = MeasurementStatus(row.status)
     values["direction"] = None if row.direction is None else Direction(row.direction)
     values["alert_states"] = tuple(values.get("alert_states") or ())
+    values["estimates"] = {
+        metric: Estimate(*(columns[name] for name in names))
+        for metric, names in ESTIMATE_COLUMNS.items()
+        if columns[names[0]] is not None
+    }
     return Measurement(**values)

@@ -30,6 +30,7 @@ from sqlalchemy import (
     text,
 )
 
+from drift_monitor.core.divergence import DIVERGENCES
 from drift_monitor.store.columns import CountArray, CountDocument, Instant, JsonColumn, Number, Text
 
 metadata: Final = MetaData(
@@ -189,8 +190,10 @@ run: Final = Table(
     Index("ix_run_window_end", "window_end"),
 )
 
-DIVERGENCES: Final = ("kl_live_reference", "kl_reference_live", "psi", "js", "hellinger")
-VALUE_COLUMNS: Final = tuple(f"{name}{end}" for name in DIVERGENCES for end in ("", "_low", "_high", "_corrected"))
+# The columns of each divergence, in the order of the parts of an `Estimate`.
+ESTIMATE_COLUMNS: Final = {
+    metric: tuple(f"{metric.value}{end}" for end in ("", "_low", "_high", "_corrected")) for metric in DIVERGENCES
+}
 
 measurement: Final = Table(
     "measurement",
@@ -204,7 +207,7 @@ measurement: Final = Table(
     _needed("status", Text),
     Column("live_rows", BigInteger),
     Column("reference_rows", BigInteger),
-    *(Column(name, Number) for name in VALUE_COLUMNS),
+    *(Column(name, Number) for columns in ESTIMATE_COLUMNS.values() for name in columns),
     Column("noise_floor", Number),
     Column("live_missing_ratio", Number),
     Column("reference_missing_ratio", Number),

@@ -9,14 +9,14 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from drift_monitor.store.schema import ESTIMATE_COLUMNS
+
 _MEASUREMENTS: Final = """
 SELECT monitor, feature, segment, window_start, window_end, revision, status, live_rows, reference_rows,
-       kl_live_reference, kl_live_reference_low, kl_live_reference_high,
-       kl_reference_live, kl_reference_live_low, kl_reference_live_high,
-       psi, psi_low, psi_high, js, js_low, js_high, hellinger, hellinger_low, hellinger_high,
+       <divergences>,
        noise_floor, live_missing_ratio, reference_missing_ratio, live_unseen_ratio, direction, bin_spec, error
   FROM measurement
-"""
+""".replace("<divergences>", ", ".join(name for *names, _ in ESTIMATE_COLUMNS.values() for name in names))
 
 _EPISODES: Final = """
 SELECT id, monitor, feature, segment, rule, metric, severity, opened_window, closed_window, close_reason, peak_value

@@ -12,7 +12,7 @@ from drift_monitor.config.receivers import KINDS
 from drift_monitor.config.section import Section
 from drift_monitor.config.sections import RootSection
 from drift_monitor.config.web import WebSection
-from drift_monitor.core.rules import Metric
+from drift_monitor.core.divergence import Metric
 from tests.config.keys import all_keys
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,9 @@ from drift_monitor.config.schema import Config, FixedRange, FixedTable, MonitorC
 from drift_monitor.core.binning import Edges, Quantiles, Top, Uniform
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.distribution import Smoothing, SmoothingMethod
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.panes import PaneGrid
-from drift_monitor.core.rules import Comparand, Metric, Rule, Severity
+from drift_monitor.core.rules import Comparand, Rule, Severity
 from drift_monitor.core.schedule import Cron, Every
 from drift_monitor.errors import ConfigError, InputError
 

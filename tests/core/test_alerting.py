@@ -24,7 +24,8 @@ from drift_monitor.core.alerting import (
     advance,
     replay,
 )
-from drift_monitor.core.rules import Comparand, Metric, Observation, Rule, Verdict
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Comparand, Observation, Rule, Verdict
 from drift_monitor.errors import InputError
 
 HOUR = timedelta(hours=1)

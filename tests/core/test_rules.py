@@ -6,19 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.core.rules import (
-    Comparand,
-    Estimate,
-    Measured,
-    MeasurementStatus,
-    Metric,
-    Observation,
-    Rule,
-    Scope,
-    Severity,
-    Verdict,
-    judge,
-)
+from drift_monitor.core.divergence import Estimate, Metric, Scope
+from drift_monitor.core.rules import Comparand, Measured, MeasurementStatus, Observation, Rule, Severity, Verdict, judge
 from drift_monitor.errors import InputError
 
 OK = MeasurementStatus.OK

@@ -8,9 +8,11 @@ import pytest
 from drift_monitor import compare_counts
 from drift_monitor.core.comparison import compare_histograms
 from drift_monitor.core.distribution import FloatArray, Pair, Smoothing, SmoothingMethod, probabilities, smooth
-from drift_monitor.core.divergence import Divergence, divergences, squared_hellinger
-from drift_monitor.core.significance import estimates, noise_floor, variance
+from drift_monitor.core.divergence import DIVERGENCES, Metric
+from drift_monitor.core.significance import estimated, kl_floor, variance
 
+KL = DIVERGENCES[Metric.KL_LIVE_REFERENCE]
+each_divergence = pytest.mark.parametrize("divergence", DIVERGENCES.values(), ids=DIVERGENCES)
 RUNS = 2000
 EVEN = np.full(20, 1 / 20)
 SKEWED = (lambda weights: weights / weights.sum())(1.0 / np.arange(1, 13))
@@ -27,51 +29,60 @@ def simulate(
     )
 
 
-def on_additive_scale(pair: Pair, divergence: Divergence) -> FloatArray:
-    """Hellinger's noise is additive on the square."""
-    return squared_hellinger(pair) if divergence is Divergence.HELLINGER else divergences(pair)[divergence]
-
-
-@pytest.mark.parametrize("divergence", list(Divergence))
+@each_divergence
 @pytest.mark.parametrize("rows", [(1_000, 100_000), (2_000, 2_000)])
 def test_noise_floor_is_the_mean_divergence_without_drift(divergence, rows):
     pair = simulate(EVEN, EVEN, rows)
-    assert noise_floor(pair, divergence).mean() == pytest.approx(on_additive_scale(pair, divergence).mean(), rel=0.05)
+    floor = divergence.curvature * kl_floor(pair)
+    assert floor.mean() == pytest.approx(divergence.total(pair).mean(), rel=0.05)
 
 
 @pytest.mark.parametrize("method", list(SmoothingMethod))
 def test_noise_floor_holds_for_every_smoothing(method):
     pair = simulate(EVEN, EVEN, (3_000, 5_000), Smoothing(method))
-    mean = on_additive_scale(pair, Divergence.KL_LIVE_REFERENCE).mean()
-    assert noise_floor(pair).mean() == pytest.approx(mean, rel=0.06)
+    assert kl_floor(pair).mean() == pytest.approx(KL.total(pair).mean(), rel=0.06)
 
 
-@pytest.mark.parametrize("divergence", list(Divergence))
+@each_divergence
 def test_variance_without_drift_is_that_of_the_simulation(divergence):
     # Corrected values before the cut at 0; the first-order part is not quite 0 for samples, so a little too wide.
     pair = simulate(EVEN, EVEN, (2_000, 10_000))
-    spread = (on_additive_scale(pair, divergence)).var()
+    spread = divergence.total(pair).var()
     assert spread <= variance(pair, divergence).mean() <= 4 * spread
 
 
 def test_noise_alone_seldom_clears_the_lower_bound():
     pair = simulate(EVEN, EVEN, (500, 20_000))
-    values = divergences(pair)
-    for divergence in Divergence:
-        assert (estimates(pair, divergence, values[divergence]).low > 0).mean() < 0.025
+    for divergence in DIVERGENCES.values():
+        assert (estimated(pair, divergence).low > 0).mean() < 0.025
 
 
-@pytest.mark.parametrize("divergence", list(Divergence))
+@each_divergence
 @pytest.mark.parametrize("rows", [(300, 20_000), (2_000, 20_000), (10_000, 10_000)])
 @pytest.mark.parametrize("shape", [EVEN, SKEWED], ids=["even", "skewed"])
 def test_intervals_cover_the_true_divergence(divergence, rows, shape):
     tilted = shape * np.exp(np.linspace(-0.75, 0.75, len(shape)))
     live = tilted / tilted.sum()
-    truth = divergences(probabilities(live[None, :], shape[None, :]))[divergence][0]
+    truth = divergence.published(divergence.total(probabilities(live[None, :], shape[None, :])))[0]
     pair = simulate(live, shape, rows)
-    found = estimates(pair, divergence, divergences(pair)[divergence])
+    found = estimated(pair, divergence)
     assert (found.low <= truth).mean() >= 0.965  # nominal 97.5 %, less the scatter of 2,000 runs
     assert ((found.low <= truth) & (truth <= found.high)).mean() >= 0.90
+
+
+@pytest.mark.parametrize(
+    ("metric", "multiple"),
+    [
+        (Metric.KL_LIVE_REFERENCE, 1.0),
+        (Metric.KL_REFERENCE_LIVE, 1.0),
+        (Metric.PSI, 2.0),
+        (Metric.JS, 0.25),
+        (Metric.HELLINGER, 0.25),
+    ],
+)
+def test_near_no_drift_a_divergence_is_a_multiple_of_kl(metric, multiple):
+    # second derivatives by p at p = q, times q: of p ln(p/q) it is 1; half of (sqrt p - sqrt q)^2 has 1/4
+    assert DIVERGENCES[metric].curvature == multiple
 
 
 def test_floor_and_interval_follow_the_formulas_worked_by_hand():

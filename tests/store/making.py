@@ -8,6 +8,7 @@ import numpy as np
 
 from drift_monitor.core.alerting import AlertPhase, AlertState
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
+from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.panes import Span
 from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store import leases, monitors, references, runs
@@ -101,9 +102,7 @@ def measurement(number: int, feature: str = "age", revision: int = 0, monitor: s
         status=MeasurementStatus.OK,
         live_rows=10,
         reference_rows=20,
-        kl_live_reference=0.5,
-        kl_live_reference_low=0.25,
-        kl_live_reference_high=0.75,
+        estimates={Metric.KL_LIVE_REFERENCE: Estimate(0.5, 0.25, 0.75)},
         bin_spec=AGES.id,
         live_counts=(0, 3, 7, 0, 0, 0),
         reference_counts=(1, 10, 9, 0, 0, 0),

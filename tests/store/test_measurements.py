@@ -1,5 +1,6 @@
 """Measurements come back as they were written, in their latest revision, page by page, and through the views."""
 
+import math
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import Integer, Row, Text, column, text
 
 from drift_monitor.core.comparison import Direction
+from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store import leases, measurements, monitors, runs
 from drift_monitor.store.alerts import AlertKey, Episode, open_episode
@@ -31,7 +33,10 @@ def test_a_measurement_comes_back_whole(store: Store) -> None:
     prepared(store, 0)
     full = replace(
         measurement(0),
-        psi=0.1, psi_low=0.01, psi_high=0.2, psi_corrected=0.09, js=0.5, hellinger=1.0, noise_floor=1e-9,
+        estimates={
+            Metric.PSI: Estimate(0.1, 0.01, 0.2, 0.09), Metric.JS: Estimate(0.5), Metric.HELLINGER: Estimate(1.0)
+        },
+        noise_floor=1e-9,
         live_missing_ratio=0.0, reference_missing_ratio=0.125, live_unseen_ratio=1 / 3, direction=Direction.NEW,
         alert_states=({"rule": "psi:warning", "phase": "firing"},),
     )  # fmt: skip
@@ -62,12 +67,15 @@ def test_a_feature_that_failed_has_a_reason_and_no_values(store: Store) -> None:
 def test_numbers_that_are_none_are_stored_as_missing(store: Store) -> None:
     prepared(store, 0)
     infinite = replace(
-        measurement(0), psi=float("inf"), js=float("nan"), contribution_live_reference=(float("inf"),) + (0.0,) * 5
+        measurement(0),
+        estimates={Metric.PSI: Estimate(math.inf, corrected=math.inf), Metric.JS: Estimate(math.nan)},
+        contribution_live_reference=(math.inf,) + (0.0,) * 5,
     )
     save(store, infinite)
     with store.read() as connection:
         (found,) = measurements.of_run(connection, infinite.key)
-    assert (found.psi, found.js) == (None, None)
+    assert found.estimates == {}
+    assert (found.value(Metric.PSI), found.estimate(Metric.JS)) == (None, Estimate(None))
     assert found.contribution_live_reference == (None,) + (0.0,) * 5
 
 
@@ -94,7 +102,7 @@ def test_history_is_paged_in_the_latest_revisions_without_arrays(store: Store) -
         (hour(1), "age", 0), (hour(1), "b", 0), (hour(0), "age", 1), (hour(0), "wage", 0),
     ]  # fmt: skip
     assert first[0].live_counts is None
-    assert first[0].kl_live_reference == 0.5
+    assert first[0].value(Metric.KL_LIVE_REFERENCE) == 0.5
 
 
 def test_history_is_filtered(store: Store) -> None:

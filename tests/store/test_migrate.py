@@ -110,7 +110,7 @@ def _view_definitions(connection: Connection) -> dict[str, str]:
         found = connection.execute(
             text("SELECT viewname, definition FROM pg_views WHERE schemaname = current_schema()")
         )
-    return {row[0]: row[1] for row in found}
+    return {name: " ".join(definition.split()) for name, definition in found}
 
 
 def _migrate(url: str) -> bool:

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from pydantic import SecretStr
 
-from drift_monitor.alerting.outcome import EvaluationResult, Watched
-from drift_monitor.alerting.rules import measured_monitor
+from drift_monitor.alerting.rules import EvaluationResult, Watched, measured_monitor
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.receivers import LogConfig, ReceiverConfig
 from drift_monitor.config.schema import Config, FeatureConfig, FixedTable, MonitorConfig, StoreConfig
 from drift_monitor.core.bins import BinSpec
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.histogram import Histogram
-from drift_monitor.core.rules import Metric, Rule, Severity
+from drift_monitor.core.rules import Rule, Severity
 from drift_monitor.evaluation.commit import commit
 from drift_monitor.evaluation.measure import Sides, measure
 from drift_monitor.evaluation.planning import planned_run

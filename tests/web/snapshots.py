@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from drift_monitor.core.divergence import Metric
 from drift_monitor.queries.status import Unmeasured
 from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
@@ -20,12 +21,14 @@ def a_feature(name: str, *, psi: float = 0.02, segment: str = "") -> FeatureSnap
         feature=name,
         segment=segment,
         measured_at=NOON,
-        kl_live_reference=psi / 2,
-        kl_reference_live=psi / 2,
+        divergences={
+            Metric.KL_LIVE_REFERENCE: psi / 2,
+            Metric.KL_REFERENCE_LIVE: psi / 2,
+            Metric.PSI: psi,
+            Metric.JS: psi / 8,
+            Metric.HELLINGER: 0.05,
+        },
         noise_floor=0.001,
-        psi=psi,
-        js=psi / 8,
-        hellinger=0.05,
         live_missing_ratio=0.01,
         reference_missing_ratio=0.0,
         live_unseen_ratio=0.0,

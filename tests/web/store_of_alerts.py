@@ -10,7 +10,8 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.config.web import WebConfig
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
-from drift_monitor.core.rules import Metric, Rule, Severity
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Rule, Severity
 from drift_monitor.store import alerts
 from drift_monitor.web.api.routes import api_routes
 from tests.web.filled import HOUR, Counted, a_monitor, a_rule, evaluate, open_store

@@ -13,7 +13,8 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.core.alerting import AlertPhase, AlertState
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.rules import MeasurementStatus, Metric, Severity
+from drift_monitor.core.divergence import Estimate, Metric
+from drift_monitor.core.rules import MeasurementStatus, Severity
 from drift_monitor.evaluation.reference import window_of
 from drift_monitor.queries.status import Unmeasured
 from drift_monitor.store import alerts, leases, measurements, outbox, references, runs
@@ -86,13 +87,13 @@ def test_numbers_of_a_stored_measurement_are_the_gauges(services: Services) -> N
         status=MeasurementStatus.OK,
         live_rows=1000,
         reference_rows=20_000,
-        kl_live_reference=0.5,
-        kl_live_reference_low=0.25,
-        kl_live_reference_high=0.75,
-        kl_reference_live=0.125,
-        psi=0.625,
-        js=0.0625,
-        hellinger=0.3,
+        estimates={
+            Metric.KL_LIVE_REFERENCE: Estimate(0.5, 0.25, 0.75),
+            Metric.KL_REFERENCE_LIVE: Estimate(0.125),
+            Metric.PSI: Estimate(0.625),
+            Metric.JS: Estimate(0.0625),
+            Metric.HELLINGER: Estimate(0.3),
+        },
         noise_floor=0.002,
         live_missing_ratio=0.01,
         reference_missing_ratio=0.02,
@@ -104,12 +105,14 @@ def test_numbers_of_a_stored_measurement_are_the_gauges(services: Services) -> N
     assert the_feature(services, "age") == FeatureSnapshot(
         feature="age",
         measured_at=NOON,
-        kl_live_reference=0.5,
-        kl_reference_live=0.125,
+        divergences={
+            Metric.KL_LIVE_REFERENCE: 0.5,
+            Metric.KL_REFERENCE_LIVE: 0.125,
+            Metric.PSI: 0.625,
+            Metric.JS: 0.0625,
+            Metric.HELLINGER: 0.3,
+        },
         noise_floor=0.002,
-        psi=0.625,
-        js=0.0625,
-        hellinger=0.3,
         live_missing_ratio=0.01,
         reference_missing_ratio=0.02,
         live_unseen_ratio=0.03,
@@ -168,7 +171,7 @@ def test_the_last_good_values_stay_beside_the_reason_why_there_are_no_new_ones(s
 
     after = the_feature(services, "age")
 
-    assert before.psi is not None and before.unmeasured is None
+    assert before.divergences[Metric.PSI] is not None and before.unmeasured is None
     assert after == replace(before, unmeasured=Unmeasured.TOO_FEW_ROWS)
     assert after.measured_at == NOON, "the time of the values, not of the attempt"
     assert the_rules(services)["age", "psi", "critical"], "too few rows resolve nothing"
@@ -201,7 +204,7 @@ def test_a_source_that_fails_leaves_values_and_alerts_as_they_were(services: Ser
     assert after.rules == before.rules
     assert after.window_end == before.window_end
     assert [one.unmeasured for one in after.features] == [Unmeasured.SOURCE_ERROR] * 2
-    assert after.features[0].psi == before.features[0].psi
+    assert after.features[0].divergences == before.features[0].divergences
 
 
 def test_an_error_of_our_own_is_not_blamed_on_the_source(services: Services) -> None:
@@ -327,10 +330,10 @@ def test_a_revision_of_the_last_window_wins(services: Services) -> None:
         leases.confirm(conn, claim, leases.RunResult(rows_read=1))  # type: ignore[arg-type]
         one = Measurement(
             monitor="loans", feature="age", window_start=window.start, window_end=NOON, revision=1,
-            status=MeasurementStatus.OK, psi=0.75,
+            status=MeasurementStatus.OK, estimates={Metric.PSI: Estimate(0.75)},
         )  # fmt: skip
         measurements.save(conn, [one])  # type: ignore[arg-type]
 
     services.store.transact(work)
 
-    assert the_feature(services, "age").psi == 0.75
+    assert the_feature(services, "age").divergences == {Metric.PSI: 0.75}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.web.metrics.exposition import Exposition, expose
 from drift_monitor.web.metrics.families import FAMILIES
 from drift_monitor.web.metrics.snapshot import FeatureSnapshot, QueueSnapshot, RuleSnapshot, Snapshot
@@ -93,11 +94,14 @@ def test_values_stand_under_their_names() -> None:
                     FeatureSnapshot(
                         feature="age",
                         measured_at=NOON,
-                        kl_live_reference=0.25,
-                        kl_reference_live=0.5,
+                        divergences={
+                            Metric.KL_LIVE_REFERENCE: 0.25,
+                            Metric.KL_REFERENCE_LIVE: 0.5,
+                            Metric.PSI: 0.75,
+                            Metric.JS: 0.0625,
+                            Metric.HELLINGER: 0.375,  # has no gauge
+                        },
                         noise_floor=0.125,
-                        psi=0.75,
-                        js=0.0625,
                         live_missing_ratio=0.1,
                         reference_missing_ratio=0.2,
                         live_unseen_ratio=0.3,
@@ -137,7 +141,7 @@ def test_value_that_could_not_be_computed_has_no_series_but_a_reason() -> None:
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 def test_nan_and_infinity_are_never_shown(odd: float) -> None:
-    broken = replace(a_feature("age"), kl_live_reference=odd, psi=odd, noise_floor=odd)
+    broken = replace(a_feature("age"), divergences=dict.fromkeys(DIVERGENCES, odd), noise_floor=odd)
     rule = RuleSnapshot(feature="age", metric="psi", severity="warning", threshold=odd, firing=False)
     exposition = expose(Snapshot(monitors=(a_monitor(features=(broken,), rules=(rule,)),)), NOON)
     assert all(math.isfinite(number) for number in samples(exposition).values())

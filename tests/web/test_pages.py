@@ -12,7 +12,8 @@ import pytest
 
 from drift_monitor.alerting.services import PastProgress, Services
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
-from drift_monitor.core.rules import Metric, Severity
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Severity
 from drift_monitor.errors import StoreUnavailable
 from drift_monitor.store import leases, outbox, runs
 from drift_monitor.web.pages.routes import page_routes

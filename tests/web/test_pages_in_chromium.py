@@ -10,8 +10,9 @@ from drift_monitor.alerting.self_monitoring import check_monitors
 from drift_monitor.alerting.services import Services
 from drift_monitor.alerting.silences import acknowledge_alert, add_silence
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.matching import Matcher, Operator
-from drift_monitor.core.rules import Metric, Severity
+from drift_monitor.core.rules import Severity
 from drift_monitor.store import alerts, outbox
 from drift_monitor.store.outbox import Delivery, DeliveryOutcome
 from drift_monitor.web.pages.routes import page_routes

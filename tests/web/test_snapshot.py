@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from drift_monitor.core.divergence import Metric
 from drift_monitor.queries.status import Unmeasured
 from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
@@ -44,15 +45,17 @@ def test_stale_values_go_but_alerts_reasons_and_times_stay() -> None:
         interval=timedelta(hours=1),
         last_success_at=NOON,
         features=(
-            FeatureSnapshot(feature="age", measured_at=NOON, psi=0.4, unmeasured=Unmeasured.SOURCE_ERROR),
-            FeatureSnapshot(feature="income", measured_at=NOON + timedelta(hours=3), psi=0.1),
+            FeatureSnapshot(
+                feature="age", measured_at=NOON, divergences={Metric.PSI: 0.4}, unmeasured=Unmeasured.SOURCE_ERROR
+            ),
+            FeatureSnapshot(feature="income", measured_at=NOON + timedelta(hours=3), divergences={Metric.PSI: 0.1}),
             FeatureSnapshot(feature="score"),
         ),
         rows=(RowsSnapshot(live_rows=10, reference_rows=20, measured_at=NOON),),
         rules=(rule,),
     )
     (shown,) = without_stale(Snapshot(monitors=(monitor,)), NOON + timedelta(hours=4)).monitors
-    assert [(feature.psi, feature.unmeasured) for feature in shown.features] == [
+    assert [(feature.divergences.get(Metric.PSI), feature.unmeasured) for feature in shown.features] == [
         (None, Unmeasured.SOURCE_ERROR),
         (0.1, None),
         (None, None),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from drift_monitor.core.divergence import Metric
 from drift_monitor.web.metrics import families
 from drift_monitor.web.metrics.encoding import encode, series_text
 from drift_monitor.web.metrics.families import Family
@@ -100,22 +101,17 @@ def _rules_by_feature(rules: Sequence[RuleSnapshot]) -> dict[tuple[str, str], li
 
 def _badness(feature: FeatureSnapshot, rules: Sequence[RuleSnapshot]) -> tuple[bool, float]:
     """Whether it fires, and the largest value-to-threshold ratio; without a usable rule, PSI against 0.25."""
-    values = {
-        "kl_live_reference": feature.kl_live_reference,
-        "kl_reference_live": feature.kl_reference_live,
-        "psi": feature.psi,
-        "js": feature.js,
-        "hellinger": feature.hellinger,
-        "missing_ratio": feature.live_missing_ratio,
-        "unseen_ratio": feature.live_unseen_ratio,
+    values: dict[str, float | None] = {metric.value: value for metric, value in feature.divergences.items()} | {
+        Metric.MISSING_RATIO.value: feature.live_missing_ratio,
+        Metric.UNSEEN_RATIO.value: feature.live_unseen_ratio,
     }
     ratios = [
         value / rule.threshold
         for rule in rules
         if rule.is_upper and rule.threshold > 0 and (value := values.get(rule.metric)) is not None
     ]
-    if not ratios and feature.psi is not None:
-        ratios = [feature.psi / _PSI_WITHOUT_RULE]
+    if not ratios and (psi := feature.divergences.get(Metric.PSI)) is not None:
+        ratios = [psi / _PSI_WITHOUT_RULE]
     worst = max((ratio for ratio in ratios if not math.isnan(ratio)), default=0.0)
     return any(rule.firing for rule in rules), worst
 
@@ -123,12 +119,10 @@ def _badness(feature: FeatureSnapshot, rules: Sequence[RuleSnapshot]) -> tuple[b
 def _feature_series(monitor: str, feature: FeatureSnapshot, rules: Sequence[RuleSnapshot]) -> _Block:
     block: _Block = {}
     names = (monitor, feature.feature, feature.segment)
-    _some(block, families.KL, (*names, "live_reference"), feature.kl_live_reference)
-    _some(block, families.KL, (*names, "reference_live"), feature.kl_reference_live)
+    for metric, (family, direction) in families.DIVERGENCES.items():
+        _some(block, family, (*names, *direction), feature.divergences.get(metric))
     _some(block, families.NOISE_FLOOR, (*names, "live_reference"), feature.noise_floor)
     _some(block, families.NOISE_FLOOR, (*names, "reference_live"), feature.noise_floor)
-    _some(block, families.PSI, names, feature.psi)
-    _some(block, families.JS, names, feature.js)
     _some(block, families.LIVE_MISSING, names, feature.live_missing_ratio)
     _some(block, families.REFERENCE_MISSING, names, feature.reference_missing_ratio)
     _some(block, families.LIVE_UNSEEN, names, feature.live_unseen_ratio)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from drift_monitor.core.divergence import DIVERGENCES as divergence_entries
+from drift_monitor.core.divergence import Gauge
+
 _LAST_GOOD = "from the last good evaluation"
 _FEATURE = ("monitor", "feature", "segment")
 
@@ -19,18 +22,21 @@ def _gauge(name: str, text: str, labels: tuple[str, ...]) -> Family:
     return Family(name=name, text=text, labels=labels)
 
 
-KL = _gauge(
-    "drift_kl_divergence_nats",
-    f"Kullback-Leibler divergence in nats {_LAST_GOOD}; live_reference is D(live||reference), large for new values.",
-    (*_FEATURE, "direction"),
-)
+def _of_divergence(gauge: Gauge) -> Family:
+    return _gauge(gauge.family, gauge.text, (*_FEATURE, "direction") if gauge.direction else _FEATURE)
+
+
+# The family of each divergence that has one, and the direction where the family shows two.
+DIVERGENCES = {
+    metric: (_of_divergence(gauge), (gauge.direction,) if gauge.direction else ())
+    for metric, divergence in divergence_entries.items()
+    if (gauge := divergence.gauge) is not None
+}
 NOISE_FLOOR = _gauge(
     "drift_kl_divergence_noise_floor_nats",
     f"Divergence in nats expected from sampling alone at these row counts, {_LAST_GOOD}.",
     (*_FEATURE, "direction"),
 )
-PSI = _gauge("drift_population_stability_index", f"Population stability index {_LAST_GOOD}.", _FEATURE)
-JS = _gauge("drift_js_divergence_nats", f"Jensen-Shannon divergence in nats (0 to 0.6931) {_LAST_GOOD}.", _FEATURE)
 THRESHOLD = _gauge(
     "drift_threshold", "Threshold of a rule, in the unit of its metric.", (*_FEATURE, "metric", "severity")
 )
@@ -82,11 +88,11 @@ QUEUE_OLDEST = _gauge(
     _RECEIVER,
 )
 
+_KL, *_OTHERS = dict.fromkeys(family for family, _ in DIVERGENCES.values())  # both KL share one, and its noise floor
 FAMILIES = (
-    KL,
+    _KL,
     NOISE_FLOOR,
-    PSI,
-    JS,
+    *_OTHERS,
     THRESHOLD,
     LIVE_MISSING,
     REFERENCE_MISSING,

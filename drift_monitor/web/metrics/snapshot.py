@@ -6,9 +6,11 @@ monitor that stopped does not live for ever. Alert states, thresholds and points
 not look like an alert that resolved.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from drift_monitor.core.divergence import Metric
 from drift_monitor.queries.status import Unmeasured
 
 STALE_INTERVALS = 3
@@ -19,19 +21,15 @@ MIN_STALE_AGE = timedelta(hours=1)
 class FeatureSnapshot:
     """The last good measurement of one feature in one segment, and why the latest evaluation gave none, if so.
 
-    Divergences in nats; `noise_floor` is that of both directions. `measured_at` is when the evaluation finished that
-    gave these values, None if there never was one.
+    `divergences` by metric; `noise_floor` is that of both KL directions, in nats. `measured_at` is when the evaluation
+    finished that gave these values, None if there never was one.
     """
 
     feature: str
     segment: str = ""
     measured_at: datetime | None = None
-    kl_live_reference: float | None = None
-    kl_reference_live: float | None = None
+    divergences: Mapping[Metric, float | None] = field(default_factory=dict)
     noise_floor: float | None = None
-    psi: float | None = None
-    js: float | None = None
-    hellinger: float | None = None
     live_missing_ratio: float | None = None
     reference_missing_ratio: float | None = None
     live_unseen_ratio: float | None = None

@@ -164,7 +164,7 @@ def _rule(row: AlertRow | Episode, rule: Rule | None, measurement: Measurement |
         )
     value, interval = row.alert.value, ""
     if rule.metric.is_divergence and measurement is not None:
-        value, low, high = measurement.estimate(rule.metric)
+        value, low, high, _ = measurement.estimate(rule.metric)
         if low is not None and high is not None:
             interval = f"{phrases.number_text(low)} to {phrases.number_text(high)}"
     return FiringRule(

@@ -9,21 +9,12 @@ from drift_monitor.alerting.labels import SelfAlert
 from drift_monitor.config.durations import format_duration
 from drift_monitor.config.schema import FixedRange, FixedTable, Reference, SamePeriod, Trailing
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.rules import Metric, Rule
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Rule
 from drift_monitor.queries.status import Unmeasured
 
 QUERY: Final = "query"
-METRIC_NAMES: Final = {
-    Metric.KL_LIVE_REFERENCE: "KL(live‖reference)",
-    Metric.KL_REFERENCE_LIVE: "KL(reference‖live)",
-    Metric.PSI: "PSI",
-    Metric.JS: "Jensen–Shannon",
-    Metric.HELLINGER: "Hellinger",
-    Metric.MISSING_RATIO: "missing",
-    Metric.UNSEEN_RATIO: "unseen",
-    Metric.ROWS: "rows",
-    Metric.FRESHNESS: "age of the newest row",
-}
+METRIC_NAMES: Final = {metric: metric.label for metric in Metric}
 DIRECTION_NAMES: Final = {
     Direction.NEW: "new values",
     Direction.LOST: "lost values",

@@ -9,7 +9,8 @@ from markupsafe import Markup
 from drift_monitor.alerting.annotations import TOP_BINS
 from drift_monitor.alerting.rules import measured_feature
 from drift_monitor.config.schema import MonitorConfig
-from drift_monitor.core.rules import Metric, Rule
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Rule
 from drift_monitor.store.alerts import Episode
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.web.charts.bins import BinBar
@@ -21,7 +22,6 @@ from drift_monitor.web.pages.verdict import Unit
 
 KL = (Metric.KL_LIVE_REFERENCE, Metric.KL_REFERENCE_LIVE)
 _STYLES = {Metric.KL_LIVE_REFERENCE: "forward", Metric.KL_REFERENCE_LIVE: "backward"}
-_IN_NATS = (*KL, Metric.JS)
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def plots(monitor: MonitorConfig, feature: str, reading: FeatureReading, asked: 
     unit = asked.unit.value
     found = [Plot(f"Both KL divergences, {unit}", _chart(KL, monitor, feature, reading, asked))]
     for metric in others:
-        heading = f"{phrases.METRIC_NAMES[metric]}{f', {unit}' if metric in _IN_NATS else ''}"
+        heading = f"{phrases.METRIC_NAMES[metric]}{f', {unit}' if metric.unit == 'nats' else ''}"
         found.append(Plot(heading, _chart((metric,), monitor, feature, reading, asked)))
     return found
 
 
 def factor(metric: Metric, unit: Unit) -> float:
     """What a stored value of a metric is multiplied with to be shown."""
-    return unit.factor if metric in _IN_NATS else 1.0
+    return unit.factor if metric.unit == "nats" else 1.0
 
 
 def _chart(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from drift_monitor.core.comparison import Direction
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.web.pages.phrases import count_text, number_text
@@ -52,12 +53,12 @@ def verdict(one: Measurement, unit: Unit = Unit.NATS) -> Headline:
 
 
 def _sentence(one: Measurement, direction: Direction, unit: Unit) -> str:
-    forward = f"KL(live‖reference) is {_estimate(one, 'kl_live_reference', unit)}"
-    backward = f"KL(reference‖live) {_estimate(one, 'kl_reference_live', unit)}"
+    forward = f"KL(live‖reference) is {_estimate(one, Metric.KL_LIVE_REFERENCE, unit)}"
+    backward = f"KL(reference‖live) {_estimate(one, Metric.KL_REFERENCE_LIVE, unit)}"
     if direction is Direction.LOST:
         forward, backward = (
-            f"KL(reference‖live) is {_estimate(one, 'kl_reference_live', unit)}",
-            f"KL(live‖reference) {_estimate(one, 'kl_live_reference', unit)}",
+            f"KL(reference‖live) is {_estimate(one, Metric.KL_REFERENCE_LIVE, unit)}",
+            f"KL(live‖reference) {_estimate(one, Metric.KL_LIVE_REFERENCE, unit)}",
         )
     floor = (
         "" if one.noise_floor is None else f"; sampling alone gives about {number_text(unit.factor * one.noise_floor)}"
@@ -65,8 +66,8 @@ def _sentence(one: Measurement, direction: Direction, unit: Unit) -> str:
     return f"{forward}, {backward}{floor}. {_rows(one)}."
 
 
-def _estimate(one: Measurement, metric: str, unit: Unit) -> str:
-    value, low, high = one.estimate(metric)
+def _estimate(one: Measurement, metric: Metric, unit: Unit) -> str:
+    value, low, high, _ = one.estimate(metric)
     if value is None:
         return "not known"
     text = f"{number_text(unit.factor * value)} {unit.value}"
