@@ -11,8 +11,8 @@ from drift_monitor.cli.comparison_page import PER_NAT, comparison_page
 from drift_monitor.cli.flags import units_flag
 from drift_monitor.cli.printing import count, emit, emit_json, emit_shown, number, plain, table, tell
 from drift_monitor.clock import SystemClock
-from drift_monitor.comparison.files import read_files
 from drift_monitor.comparison.frames import compare as compare_frames
+from drift_monitor.comparison.frames import read_files
 from drift_monitor.comparison.report import ComparisonReport
 from drift_monitor.comparison.tables import compare_tables
 from drift_monitor.errors import DatasetError, InputError

@@ -6,8 +6,7 @@ import click
 
 from drift_monitor.cli.printing import emit
 from drift_monitor.clock import SystemClock
-from drift_monitor.setup.proposal import propose
-from drift_monitor.setup.proposal_text import configuration
+from drift_monitor.setup.proposal import configuration, propose
 from drift_monitor.sources.source import Source
 
 _PATIENCE = timedelta(minutes=5)  # for one statement: this is one look at everything, with a person who waits

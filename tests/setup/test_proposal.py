@@ -16,8 +16,7 @@ from drift_monitor.config.loading import parse
 from drift_monitor.config.schema import Config, FixedRange, Trailing
 from drift_monitor.core.bins import Kind
 from drift_monitor.errors import InputError
-from drift_monitor.setup.proposal import Proposal, propose
-from drift_monitor.setup.proposal_text import configuration, holds_password
+from drift_monitor.setup.proposal import Proposal, configuration, holds_password, propose
 from drift_monitor.sources.source import Source
 from tests.sources.databases import make_source
 
