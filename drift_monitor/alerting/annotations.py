@@ -6,31 +6,35 @@ as annotations, so that a change of a value never makes another alert of it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from drift_monitor.alerting.labels import dashboard_url, drift_labels, feature_url, monitor_url, runbook_url
-from drift_monitor.config.durations import format_duration
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState
-from drift_monitor.core.bins import Bin, BinSpec, Number, Reserved
-from drift_monitor.core.comparison import Direction
+from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.core.rules import Comparand, Rule
 from drift_monitor.core.significance import noise_floor
-from drift_monitor.notify.message import Alert, AlertStatus, fingerprint, rfc3339
+from drift_monitor.core.times import rfc3339
+from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
 from drift_monitor.notify.message import BinShare as BinShare
 from drift_monitor.store.measurements import Measurement
+from drift_monitor.words import (
+    DIRECTION_SENTENCES,
+    amount,
+    bin_name,
+    count,
+    minute,
+    number,
+    percent,
+    span,
+    threshold,
+    with_unit,
+)
 
 TOP_BINS = 3  # as many as a person reads in a page
 SHOWN_BINS = 8  # as many as a message draws bars of ...
 _WORTH_DRAWING = 0.01  # ... and below this share of the whole only where there are less than TOP_BINS
-
-DIRECTION_SENTENCES = {
-    Direction.NEW: "Live values appear where the reference had hardly any (new mass).",
-    Direction.LOST: "Values the reference had have gone from the live data (lost mass).",
-    Direction.RESHAPED: "Frequencies moved both ways: some values have become more common, others less (reshaped).",
-    Direction.NONE: "Neither direction of the divergence stands clear of sampling noise.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +103,8 @@ def summary(context: AlertContext) -> str:
     if context.drift is not None:
         estimate, low, high, _ = context.drift.estimate(metric)
         if estimate is not None and low is not None and high is not None:
-            value = f"{estimate:.3g} (95 %: {low:.3g} to {high:.3g})"
-    limit = f"{rule.side} {_amount(metric, rule.threshold)}"
+            value = f"{estimate:.3g} (95 %: {number(low)} to {number(high)})"
+    limit = f"{rule.side} {with_unit(metric, threshold(rule))}"
     match metric:
         case Metric.MISSING_RATIO:
             return f"{name}: {value} of its values are missing, {limit}"
@@ -129,7 +133,7 @@ def condition(rule: Rule) -> str:
         bound = "lower bound " if rule.above is not None else "upper bound "
         comparand = {Comparand.VALUE: "value ", Comparand.CORRECTED: "value less noise "}.get(rule.on, bound)
     windows = f" for {rule.for_windows} windows" if rule.for_windows > 1 else ""
-    return f"{comparand}{rule.side} {_amount(rule.metric, rule.threshold)}{windows}"
+    return f"{comparand}{rule.side} {with_unit(rule.metric, threshold(rule))}{windows}"
 
 
 def _sentences(context: AlertContext) -> Iterator[str]:
@@ -140,7 +144,7 @@ def _sentences(context: AlertContext) -> Iterator[str]:
     if drift is not None:
         yield verdict(context)
         moved = [
-            f"{share.label} {_percent(share.reference_share)} → {_percent(share.live_share)}"
+            f"{share.label} {percent(share.reference_share)} → {percent(share.live_share)}"
             for share in (top_bins(context.spec, drift) if context.spec is not None else ())
         ]
         if moved:
@@ -149,13 +153,12 @@ def _sentences(context: AlertContext) -> Iterator[str]:
     if context.is_firing:
         yield f"The rule is {metric.label} {condition(context.rule)}."
         if context.state.since is not None:
-            yield f"Beyond it since the window that ended {_minute(context.state.since)}."
+            yield f"Beyond it since the window that ended {minute(context.state.since)} UTC."
     if measurement is not None:
-        start = f"{measurement.window_start.astimezone(UTC):%Y-%m-%d %H:%M}"
         live, reference = measurement.live_rows, measurement.reference_rows
         known = live is not None and reference is not None
-        rows = f", {live:,} live rows against {reference:,} reference rows" if known else ""
-        yield f"Window {start} to {_minute(measurement.window_end)}{rows}."
+        rows = f", {count(live)} live rows against {count(reference)} reference rows" if known else ""
+        yield f"Window {span(measurement.window_start, measurement.window_end)}{rows}."
 
 
 def _estimate_sentence(metric: Metric, measurement: Measurement) -> str:
@@ -167,7 +170,7 @@ def _estimate_sentence(metric: Metric, measurement: Measurement) -> str:
     if floor is not None:
         text += f", where sampling alone gives {_amount(metric, floor)}"
     if low is not None and high is not None:
-        text += f"; without that noise it lies between {low:.3g} and {high:.3g} (95 % interval)"
+        text += f"; without that noise it lies between {number(low)} and {number(high)} (95 % interval)"
     return f"{text}."
 
 
@@ -208,7 +211,7 @@ def top_bins(spec: BinSpec, measurement: Measurement, count: int = TOP_BINS) -> 
     live_rows, reference_rows = max(1, sum(live)), max(1, sum(reference))
     shares = [
         BinShare(
-            label=bin_text(bin),
+            label=bin_name(bin),
             live_share=live_count / live_rows,
             reference_share=reference_count / reference_rows,
             contribution=to_live + to_reference,
@@ -237,44 +240,4 @@ def _noise_floor(metric: Metric, measurement: Measurement) -> float | None:
 
 
 def _amount(metric: Metric, value: float) -> str:
-    """A value or threshold of a metric as people read it."""
-    match metric:
-        case Metric.MISSING_RATIO | Metric.UNSEEN_RATIO:
-            return _percent(value)
-        case Metric.FRESHNESS:
-            return format_duration(timedelta(seconds=round(value)))
-        case Metric.ROWS:
-            return f"{value:,.0f}"
-        case _:
-            return f"{value:.4g}{' nats' if metric.unit == 'nats' else ''}"
-
-
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.3g} %"
-
-
-def bin_text(bin: Bin) -> str:
-    """A bin as it is called in a sentence: edges and labels as they are, reserved bins by what they hold."""
-    match bin.reserved:
-        case None:
-            return bin.label
-        case Reserved.BELOW:
-            return f"below {_edge_text(bin.upper)}"
-        case Reserved.ABOVE:
-            return f"{_edge_text(bin.lower)} and above"
-        case Reserved.INVALID:
-            return "invalid (no number)"
-        case Reserved.MISSING:
-            return "missing (null)"
-        case Reserved.RARE:
-            return "rare labels"
-        case Reserved.UNSEEN:
-            return "labels the reference never had"
-
-
-def _edge_text(edge: Number | None) -> str:
-    return f"{edge:.6g}" if isinstance(edge, float) else str(edge)
+    return with_unit(metric, amount(metric, value, 4))

@@ -10,7 +10,7 @@ notification log has what receivers were sent, and an end is written from that.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from drift_monitor.alerting import self_monitoring
@@ -26,6 +26,7 @@ from drift_monitor.notify.message import Alert, AlertStatus, alert_from
 from drift_monitor.store import alerts, measurements, monitors, notification_log, references
 from drift_monitor.store.alerts import AlertKey, AlertRow, Episode
 from drift_monitor.store.connection import Transaction
+from drift_monitor.words import minute
 
 RECOVERED = "recovered"
 REVISED = "revised"  # late rows changed the counts that had made it fire
@@ -67,8 +68,8 @@ def record(
     transitions: Transitions,
     *,
     notify: bool,
-) -> None:
-    """Write alert rows, open and close episodes, and put the notifications into the outbox."""
+) -> list[AlertRow]:
+    """Open and close episodes, put the notifications into the outbox; the alert rows, which the caller has to save."""
     rules = {rule.id: rule for rule in monitor.rules}
     measured = {(measurement.feature, measurement.segment) for measurement in result.watched.measurements}
     changes = [
@@ -83,7 +84,6 @@ def record(
         for key, transition in sorted(transitions.items())
     ]
     rows_after = [_row_after(conn, monitor, result, change) for change in changes]
-    alerts.save(conn, rows_after)
     events = [
         AlertEvent(episode_id=id, alert=_alert(services, monitor, result, change, change.status))
         for change, row in zip(changes, rows_after, strict=True)
@@ -91,6 +91,7 @@ def record(
     ]
     context = Context(monitor=monitor.name, window_end=result.window.end, revision=result.revision, is_past=not notify)
     dispatch(services, conn, context, monitor.receivers, events)
+    return rows_after
 
 
 def _row_after(conn: Transaction, monitor: MonitorConfig, result: EvaluationResult, change: AlertChange) -> AlertRow:
@@ -170,8 +171,7 @@ def _alert(
     alert = render_alert(context, end, services.external_url)
     if result.revision == 0:
         return alert
-    window = f"{end.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    remark = f"Amended: late rows changed the window that ended {window}, and its verdict with it."
+    remark = f"Amended: late rows changed the window that ended {minute(end)} UTC, and its verdict with it."
     description = f"{remark} {alert.annotations.get('description', '')}".rstrip()
     return replace(alert, annotations={**alert.annotations, "description": description})
 

@@ -20,7 +20,6 @@ from drift_monitor.core.panes import Span
 from drift_monitor.core.rules import Measured, MeasurementStatus, Observation, Rule, judge
 from drift_monitor.store.alerts import AlertKey, AlertRecord
 from drift_monitor.store.measurements import Measurement
-from drift_monitor.store.panes import PaneCounts, PaneRows
 
 Observations = Mapping[AlertKey, Observation]
 States = Mapping[AlertKey, AlertState]
@@ -48,8 +47,6 @@ class EvaluationResult:
     rows_read: int
     newest: datetime | None
     watched: Watched
-    pane_counts: Sequence[PaneCounts]
-    pane_rows: Sequence[PaneRows]
     specs: Mapping[str, BinSpec]
 
 

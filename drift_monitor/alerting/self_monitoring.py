@@ -11,20 +11,21 @@ slept) makes nothing stale.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from drift_monitor.alerting.dispatch import AlertEvent, Context, dispatch
 from drift_monitor.alerting.labels import SelfAlert, dashboard_url, monitor_url, runbook_url, self_labels
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.durations import format_duration
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Severity
 from drift_monitor.core.schedule import interval
+from drift_monitor.core.times import format_duration
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
 from drift_monitor.store import alerts, failure_streak, monitors, runs
 from drift_monitor.store.alerts import AlertKey, Episode
 from drift_monitor.store.connection import Transaction
+from drift_monitor.words import minute
 
 RECOVERED = "recovered"
 FAILURES = 3  # one failed evaluation is retried, and mostly succeeds: it pages nobody
@@ -81,7 +82,7 @@ def _write(services: Services, monitor: MonitorConfig, watching_since: datetime,
     for episode in ended:
         alerts.close_episode(conn, episode.id, window=now, reason=RECOVERED)
         fired, text = _alert(services, monitor, episode, None), f"{monitor.name}: its evaluations succeed again"
-        annotations = {**fired.annotations, "summary": text, "description": f"{text}, since {_minute(now)}."}
+        annotations = {**fired.annotations, "summary": text, "description": f"{text}, since {minute(now)} UTC."}
         alert = replace(fired, status=AlertStatus.RESOLVED, annotations=annotations, ends_at=now)
         events.append(AlertEvent(episode_id=episode.id, alert=alert))
     dispatch(services, conn, Context(monitor=monitor.name, window_end=now), monitor.receivers, events)
@@ -115,7 +116,7 @@ def _examine(
     streak = failure_streak.find(conn, monitor.name)
     if streak is not None and (streak.failures >= FAILURES or now - streak.since >= LONGEST_STREAK):
         description = (
-            f"No evaluation has succeeded since {_minute(streak.since)}, when the first one failed; "
+            f"No evaluation has succeeded since {minute(streak.since)} UTC, when the first one failed; "
             f"{streak.failures} in a row. The last error: {streak.error} "
             "Drift alerts stay as they are meanwhile: they neither fire nor resolve."
         )
@@ -125,7 +126,7 @@ def _examine(
     success = last.finished_at if last else None
     signs = (success, monitors.enabled_at(conn, monitor.name), watching_since)
     if now - max((sign for sign in signs if sign), default=now) > STALE_INTERVALS * interval(monitor.schedule):
-        heard = f"last succeeded at {_minute(success)}" if success else "has never succeeded"
+        heard = f"last succeeded at {minute(success)} UTC" if success else "has never succeeded"
         description = (
             f"An evaluation {heard}; one is due every {format_duration(interval(monitor.schedule))}. "
             "Look whether the service has workers to spare and whether it logs errors."
@@ -153,7 +154,3 @@ def _alert(services: Services, monitor: MonitorConfig, episode: Episode, conditi
         fingerprint=fingerprint(monitor=monitor.name, feature="", segment="", rule=episode.key.rule),
         generator_url=page,
     )
-
-
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

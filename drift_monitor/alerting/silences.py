@@ -16,14 +16,14 @@ from typing import Final
 from drift_monitor.alerting.labels import SelfAlert, drift_labels, self_labels
 from drift_monitor.config.fields import RESERVED_LABELS
 from drift_monitor.config.schema import Config, MonitorConfig
+from drift_monitor.core.clean import clean_text
 from drift_monitor.core.matching import Matcher, check_matchers, match_all
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import AlreadyOver, InputError, UnknownId
 from drift_monitor.store import acknowledgements, alerts, silences
 from drift_monitor.store.acknowledgements import Acknowledgement
 from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.silences import Silence, SilenceState
-from drift_monitor.store.texts import clean_text
 
 MAX_MATCHERS: Final = 50  # each is held against each alert
 MAX_WORDS: Final = 2000  # characters of an author or comment
@@ -66,7 +66,7 @@ def expire_silence(store: Store, id: str) -> Silence:
         if silence is None:
             raise UnknownId(f"no silence has the id {id!r}; the list of silences shows them")
         if not was_open:
-            raise AlreadyOver(f"the silence {id} has ended at {instant(silence.ends_at)} already")
+            raise AlreadyOver(f"the silence {id} has ended at {rfc3339(silence.ends_at)} already")
         return silence
 
     return store.transact(work)
@@ -137,7 +137,7 @@ def _check_fires(conn: Transaction, episode_id: str) -> None:
     if episode is None:
         raise UnknownId(f"no alert that fired has the id {episode_id!r}; the list of alerts shows those that fire")
     if episode.closed_window is not None:
-        raise AlreadyOver(f"the alert {episode_id} was over at {instant(episode.closed_window)} already")
+        raise AlreadyOver(f"the alert {episode_id} was over at {rfc3339(episode.closed_window)} already")
 
 
 def _after(start: datetime, duration: timedelta | None) -> datetime:
@@ -146,14 +146,14 @@ def _after(start: datetime, duration: timedelta | None) -> datetime:
     try:
         return start + duration
     except OverflowError:
-        raise InputError(f"a silence from {instant(start)} on can't last that long: the calendar ends before") from None
+        raise InputError(f"a silence from {rfc3339(start)} on can't last that long: the calendar ends before") from None
 
 
 def _check_times(start: datetime, end: datetime, now: datetime) -> None:
     if end <= start:
-        raise InputError(f"the silence ends at {instant(end)}, which is not after its start {instant(start)}")
+        raise InputError(f"the silence ends at {rfc3339(end)}, which is not after its start {rfc3339(start)}")
     if end <= now:
-        raise InputError(f"the silence ends at {instant(end)}, which is past")
+        raise InputError(f"the silence ends at {rfc3339(end)}, which is past")
     if end - start > LONGEST:
         raise InputError(
             f"the silence lasts {(end - start).days} days, at most {LONGEST.days} are allowed; "

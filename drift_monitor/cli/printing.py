@@ -24,11 +24,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from drift_monitor.core.clean import escape_unprintable
 from drift_monitor.errors import InputError
 from drift_monitor.store.measurements import Measurement
-from drift_monitor.telemetry.text import escape_unprintable
 
-MINUTE = "%Y-%m-%d %H:%M"  # of a moment in UTC
 _WIDE = 240  # columns where nobody looks: lines in files and pipes are not cut
 
 
@@ -94,18 +93,6 @@ def table(columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Table:
     for column in columns:
         made.add_column(Text(column), justify="right" if column in numbers else "left", overflow="fold")
     return made
-
-
-def number(value: float | None) -> str:
-    """A divergence or ratio, short."""
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if 0.0001 <= abs(value) < 1000 or value == 0 else f"{value:.3g}"
-
-
-def count(value: int | None) -> str:
-    """A number of rows."""
-    return "–" if value is None else f"{value:,}"
 
 
 BITS_PER_NAT = 1 / math.log(2)

@@ -14,10 +14,10 @@ from typing import Any
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import AlertmanagerConfig
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify import wording
 from drift_monitor.notify.http import Poster
-from drift_monitor.notify.message import rfc3339
 from drift_monitor.notify.outbound import Resolver
 
 RESEND = timedelta(minutes=1)

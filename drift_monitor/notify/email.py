@@ -29,12 +29,13 @@ from typing import Any
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import EmailConfig
+from drift_monitor.core.clean import clean_text
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify import wording
 from drift_monitor.notify.outbound import Resolver, addresses_of
 from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.telemetry.reasons import DeliveryFailure
-from drift_monitor.telemetry.text import clean_text
+from drift_monitor.words import one_line, percent
 
 _logger = logging.getLogger(__name__)
 IMPLICIT_TLS_PORT = 465
@@ -266,7 +267,7 @@ def _html_bins(bins: Sequence[Mapping[str, Any]]) -> str:
     if not bins:
         return ""
     rows = "".join(
-        f'<tr><td style="{_CELL}">{escape(wording.one_line(bin["label"]))}</td>'
+        f'<tr><td style="{_CELL}">{escape(one_line(bin["label"]))}</td>'
         f"{_html_bar(reference, bin['reference_share'], _REFERENCE)}{_html_bar(live, bin['live_share'], _LIVE)}</tr>"
         for bin, reference, live in wording.scaled(bins)
     )
@@ -281,5 +282,5 @@ def _html_bar(length: float, share: float, colour: str) -> str:
     """A cell with a bar and its share; the bar is a table of one cell, since mail programs ignore sizes of others."""
     pixels = max(1, round(length * _BAR_PIXELS)) if length > 0 else 0
     bar = f'<td bgcolor="{colour}" width="{pixels}" height="12" style="font-size:1px">&nbsp;</td>' if pixels else ""
-    text = f'<td style="font-size:12px;padding-left:6px">{wording.percent(share)}</td>'
+    text = f'<td style="font-size:12px;padding-left:6px">{percent(share)}</td>'
     return f'<td style="{_CELL}"><table cellpadding="0" cellspacing="0"><tr>{bar}{text}</tr></table></td>'

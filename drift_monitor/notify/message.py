@@ -14,12 +14,13 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from drift_monitor.core.clean import clean_text
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import InputError
-from drift_monitor.telemetry.text import clean_text
 
 VERSION = "4"
 # What Alertmanager sends as the end of an alert that goes on: Go's zero time.
@@ -197,10 +198,3 @@ def _texts(pairs: Mapping[str, str]) -> dict[str, str]:
 def _common(sets: Sequence[Mapping[str, str]]) -> dict[str, str]:
     first, *others = sets
     return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
-
-
-def rfc3339(at: datetime) -> str:
-    """The moment in UTC, as bodies write it."""
-    if at.tzinfo is None:
-        raise InputError(f"a time without zone can't be sent: {at.isoformat()}")
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -14,6 +14,7 @@ from drift_monitor.core.rules import Severity
 from drift_monitor.notify import wording
 from drift_monitor.notify.http import Poster
 from drift_monitor.notify.outbound import Resolver
+from drift_monitor.words import one_line, percent, shorten
 
 MAX_SUMMARY = 1024  # characters, by the reference of the API
 _MAX_TEXT = 1000  # of a detail: an event may have 512 KB
@@ -45,13 +46,11 @@ def event(alert: Mapping[str, Any]) -> dict[str, Any]:
         return {"event_action": "resolve", "dedup_key": alert["fingerprint"]}
     labels, links, severity = alert["labels"], wording.links(alert), wording.severity(alert)
     texts = {**labels, **alert["annotations"]}
-    details: dict[str, Any] = {
-        name: wording.shorten(text, _MAX_TEXT) for name, text in texts.items() if name != "summary"
-    }
+    details: dict[str, Any] = {name: shorten(text, _MAX_TEXT) for name, text in texts.items() if name != "summary"}
     if alert.get("bins"):
         details["bins"] = [
-            f"{wording.shorten(wording.one_line(bin['label']), _MAX_TEXT)}: "
-            f"{wording.percent(bin['reference_share'])} → {wording.percent(bin['live_share'])}"
+            f"{shorten(one_line(bin['label']), _MAX_TEXT)}: "
+            f"{percent(bin['reference_share'])} → {percent(bin['live_share'])}"
             for bin in alert["bins"]
         ]
     return {
@@ -61,7 +60,7 @@ def event(alert: Mapping[str, Any]) -> dict[str, Any]:
         **({"client_url": links["Page"]} if "Page" in links else {}),
         "links": [{"href": url, "text": word} for word, url in links.items()],
         "payload": {
-            "summary": wording.shorten(wording.summary(alert), MAX_SUMMARY),
+            "summary": shorten(wording.summary(alert), MAX_SUMMARY),
             "source": labels["monitor"],
             "severity": severity if severity in _SEVERITIES else Severity.WARNING.value,
             "timestamp": alert["startsAt"],

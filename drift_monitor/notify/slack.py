@@ -16,6 +16,7 @@ from drift_monitor.config.receivers import SlackConfig
 from drift_monitor.notify import wording
 from drift_monitor.notify.http import Poster
 from drift_monitor.notify.outbound import Resolver
+from drift_monitor.words import bar, one_line, percent, shorten
 
 # Limits of Slack's Block Kit reference.
 MAX_BLOCKS = 50
@@ -81,9 +82,9 @@ def _bars(bins: Sequence[Mapping[str, Any]]) -> str:
     """A block of code: one line a bin, reference left, live right, on one scale."""
     lines = [f"{'':{_LABEL}} {'reference':{_BAR + 7}}   live"]
     for bin, *lengths in wording.scaled(bins):
-        label = wording.shorten(wording.one_line(bin["label"]), _LABEL).ljust(_LABEL)
+        label = shorten(one_line(bin["label"]), _LABEL).ljust(_LABEL)
         reference, live = (
-            f"{wording.bar(length, _BAR)} {wording.percent(share):>6}"[: _BAR + 8]
+            f"{bar(length, _BAR)} {percent(share):>6}"[: _BAR + 8]
             for length, share in zip(lengths, (bin["reference_share"], bin["live_share"]), strict=True)
         )
         lines.append(f"{label} {reference} → {live}".rstrip())
@@ -93,7 +94,7 @@ def _bars(bins: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _plain(text: str, limit: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": escape(wording.one_line(text), limit), "emoji": False}
+    return {"type": "plain_text", "text": escape(one_line(text), limit), "emoji": False}
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:

@@ -7,25 +7,22 @@ alerts that are not about a measurement, show what they have; and a monitor may 
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from drift_monitor.config.durations import format_duration
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Severity
 from drift_monitor.notify.message import AlertStatus
+from drift_monitor.words import amount, bar, count, number, one_line, percent, shorten, with_unit
 
 MAX_SUBJECT = 200  # characters; longer ones are cut by whoever shows them
 SIGNS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 RESOLVED_SIGN = "🟢"
-_EIGHTHS, _FULL = " ▏▎▍▌▋▊▉", "█"
 _BAR = 20  # characters of a bar in plain text
 _RANKS = {severity.value: severity.rank for severity in Severity}
 _IDENTITY = ("alertname", "monitor", "feature", "segment")
 _NAMED = 3  # features that a title names beside the first
-_NAMES: Mapping[str, str] = {metric.value: metric.label for metric in Metric}
-_RATIOS = (Metric.MISSING_RATIO, Metric.UNSEEN_RATIO)
-_NATS = [metric for metric in Metric if metric.unit == "nats"]
+_METRICS: Mapping[str, Metric] = {metric.value: metric for metric in Metric}
 # Annotations that are shown in a place of their own, or as a fact of another name. All others are the monitor's.
 _OWN = frozenset(
     {
@@ -180,7 +177,7 @@ def _measured(alert: Document) -> Iterator[tuple[str, str]]:
         interval = ""
         if {"interval_low", "interval_high"} <= set(texts):
             interval = f" (95 %: {_number(texts['interval_low'])} to {_number(texts['interval_high'])})"
-        yield "Measured", f"{_NAMES.get(metric, metric)} {_amount(texts['value'], metric)}".strip() + interval
+        yield "Measured", f"{_name(metric)} {_amount(texts['value'], metric)}".strip() + interval
     if "threshold" in texts:
         yield "Threshold", one_line(texts.get("condition", texts["threshold"]))
     if "noise_floor" in texts:
@@ -198,9 +195,14 @@ def _measured(alert: Document) -> Iterator[tuple[str, str]]:
         yield "Rows", f"{_count(texts['live_rows'])} live, {_count(texts['reference_rows'])} reference"
 
 
+def _name(metric: str) -> str:
+    """What people call a metric; one of a later version keeps its own name."""
+    return _METRICS[metric].label if metric in _METRICS else metric
+
+
 def _in_brief(alert: Document) -> str:
     metric = str(alert["labels"].get("metric", ""))
-    text = f"{_NAMES.get(metric, metric)} {alert['annotations'].get('condition', '')}".strip()
+    text = f"{_name(metric)} {alert['annotations'].get('condition', '')}".strip()
     return one_line(f"{text} ({severity(alert)})" if severity(alert) else text)
 
 
@@ -222,20 +224,17 @@ def _amount(text: str, metric: str) -> str:
     value = _value(text)
     if value is None:
         return one_line(text)
-    if metric in _RATIOS:
-        return percent(value)
-    if metric == Metric.FRESHNESS:
-        return format_duration(timedelta(seconds=round(value)))
-    return f"{_number(text)} nats" if metric in _NATS else _number(text)
+    known = _METRICS.get(metric)
+    return number(value) if known is None else with_unit(known, amount(known, value))
 
 
 def _number(text: str) -> str:
     value = _value(text)
-    return one_line(text) if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return one_line(text) if value is None else number(value)
 
 
 def _count(text: str) -> str:
-    return f"{int(text):,}" if text.isascii() and text.isdecimal() else one_line(text)
+    return count(int(text)) if text.isascii() and text.isdecimal() else one_line(text)
 
 
 def _value(text: str) -> float | None:
@@ -244,27 +243,3 @@ def _value(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def percent(share: float) -> str:
-    """A share in whole percent, small ones to two digits: a bar stands beside it."""
-    return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
-
-
-def bar(share: float, width: int) -> str:
-    """A share from 0 to 1 as block characters, to an eighth of one; padded to `width`."""
-    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
-    if share > 0:
-        eighths = max(eighths, 1)  # a value that occurs is never drawn as nothing
-    full, rest = divmod(eighths, 8)
-    return (_FULL * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
-
-
-def shorten(text: str, length: int) -> str:
-    """At most so many characters, the last one an ellipsis where it was cut."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def one_line(text: str) -> str:
-    """Without line breaks and control characters: for headers and table cells."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())

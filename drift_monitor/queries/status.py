@@ -9,18 +9,41 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
+from typing import Protocol
 
-from drift_monitor.config.schema import MonitorConfig
+from drift_monitor.alerting.services import PastProgress
+from drift_monitor.clock import Clock
+from drift_monitor.config.schema import Config, MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.rules import Health, MeasurementStatus
 from drift_monitor.core.schedule import interval, jitter, next_slot
 from drift_monitor.errors import FailureReason
 from drift_monitor.store import alerts, monitors, outbox, runs, status
 from drift_monitor.store.alerts import AlertKey, AlertRow
-from drift_monitor.store.connection import Transaction
+from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.runs import Run
 from drift_monitor.store.status import LatestMeasurement, Series
+from drift_monitor.telemetry.metrics import Telemetry
+
+
+class Readable(Protocol):
+    """`alerting.services.Services` as readers see it: no source is read and no message sent to show a page."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def telemetry(self) -> Telemetry: ...
+
+    @property
+    def past(self) -> Mapping[str, PastProgress]: ...
 
 
 class Unmeasured(StrEnum):

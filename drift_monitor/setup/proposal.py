@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
-from drift_monitor.config.durations import format_duration
 from drift_monitor.config.schema import FixedRange, Trailing
 from drift_monitor.core.binning import CategoricalProfile, NumericProfile, Profile
 from drift_monitor.core.bins import Kind, ValueType
+from drift_monitor.core.clean import escape_unprintable
 from drift_monitor.core.panes import Span
+from drift_monitor.core.times import format_duration
 from drift_monitor.errors import FeatureError, InputError
 from drift_monitor.setup.inspection import DAY, HOUR, Inspection, TableHistory, inspect_table, sounds_like_time
 from drift_monitor.sources.dataset import FeatureColumn
 from drift_monitor.sources.source import Source
-from drift_monitor.telemetry.text import escape_unprintable
+from drift_monitor.words import minute
 
 MIN_ROWS = 200
 _FEWEST_ROWS = 20  # fewer say nothing at all
@@ -242,7 +243,7 @@ def _head(proposal: Proposal, url: str, now: datetime) -> Iterator[str]:
     yield "#   drift-monitor check-config --connect drift.yaml"
     yield "#   drift-monitor run --config.file=drift.yaml"
     yield "#"
-    yield f"# The table has rows from {_minute(history.start)}{more} to {_minute(history.newest)} (UTC)."
+    yield f"# The table has rows from {minute(history.start)}{more} to {minute(history.newest)} (UTC)."
     if now - history.newest > proposal.timing.window:
         last = _instant(history.end) if proposal.timing.pane < DAY else _instant(_midnight(history.end))
         yield "# It has none in the last window, so evaluations of now will find no data. Try one of then:"
@@ -331,10 +332,6 @@ def _instant(at: datetime) -> str:
     """A date where it is midnight, otherwise to the second; both UTC."""
     utc = at.astimezone(UTC)
     return f"{utc:%Y-%m-%d}" if utc == _midnight(utc) else f"{utc:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def _midnight(at: datetime) -> datetime:

@@ -102,6 +102,15 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WindowState:
+    """A window's latest revision and its state, and whether any revision is done."""
+
+    revision: int
+    state: RunState
+    is_done: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFilter:
     """Which runs a history shows: `since` <= window_end < `until`."""
 
@@ -208,6 +217,21 @@ def latest_revision(connection: Connection, monitor: str, window_end: datetime) 
 def latest_done_of(connection: Connection, monitor: str, window_end: datetime) -> Run | None:
     """The newest revision of one window that is done."""
     return _first(connection, _done(monitor).where(run.c.window_end == window_end))
+
+
+def latest_of(connection: Connection, monitor: str, since: datetime, until: datetime) -> Mapping[datetime, WindowState]:
+    """How each window with since <= window_end <= until stands that has a run: by its revisions together."""
+    rows = connection.execute(
+        select(run.c.window_end, run.c.revision, run.c.state)
+        .where(run.c.monitor == monitor, run.c.window_end >= since, run.c.window_end <= until)
+        .order_by(run.c.window_end, run.c.revision)
+    )
+    found: dict[datetime, WindowState] = {}
+    for row in rows:
+        state = RunState(row.state)
+        is_done = state is RunState.DONE or (row.window_end in found and found[row.window_end].is_done)
+        found[row.window_end] = WindowState(revision=row.revision, state=state, is_done=is_done)
+    return found
 
 
 def windows_using(connection: Connection, monitor: str, start: datetime, end: datetime) -> tuple[Run, ...]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.message import AlertStatus, BinShare
 from drift_monitor.notify.slack import SlackSender, escape, slack_message
-from drift_monitor.notify.wording import bar
+from drift_monitor.words import bar
 from tests.examples import examples
 from tests.notify.receivers import raw_server
 from tests.notify.samples import HOSTILE, ID, NOON, an_alert, configured, hostile, stored

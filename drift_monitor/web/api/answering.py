@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from drift_monitor.errors import AlreadyOver, InputError, StoreError, UnknownId
 from drift_monitor.queries.evaluations import JsonObject
-from drift_monitor.queries.readable import Readable
+from drift_monitor.queries.status import Readable
 from drift_monitor.telemetry.logs import WARN, log_failure
 
 _logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, Self
 
-from drift_monitor.config.durations import EXPECTED, parse_duration
 from drift_monitor.config.report import close_match
+from drift_monitor.core.clean import clean_document
+from drift_monitor.core.times import A_DURATION, parse_duration
 from drift_monitor.errors import InputError
-from drift_monitor.store.texts import clean_document
 from drift_monitor.web.api.query import EXAMPLE, read_instant, shown
 
 
@@ -57,9 +57,9 @@ class Body:
         if value is None:
             return None
         try:
-            return parse_duration(value) if isinstance(value, str) else _refuse(name, value, EXPECTED)
+            return parse_duration(value) if isinstance(value, str) else _refuse(name, value, A_DURATION)
         except InputError:
-            _refuse(name, value, EXPECTED)
+            _refuse(name, value, A_DURATION)
 
 
 def _refuse(name: str, value: object, wanted: str) -> NoReturn:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from starlette.datastructures import QueryParams
 
 from drift_monitor.config.report import close_match
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import parse_instant, rfc3339
 from drift_monitor.errors import InputError
 
 DEFAULT_LIMIT: Final = 100
@@ -105,7 +105,7 @@ class Query:
 
 def cursor(*place: datetime | str | int) -> str:
     """A place in a list as a word for addresses; what is in it is no interface."""
-    parts = [instant(one) if isinstance(one, datetime) else one for one in place]
+    parts = [rfc3339(one) if isinstance(one, datetime) else one for one in place]
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
@@ -114,8 +114,8 @@ def read_instant(text: str) -> datetime | None:
     if _RFC_3339.fullmatch(text) is None:
         return None
     try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
+        return parse_instant(text.upper(), UTC)
+    except InputError:
         return None
 
 

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Mount, Route
 
-from drift_monitor.queries.readable import Readable
+from drift_monitor.queries.status import Readable
 from drift_monitor.web.api import lists, silences
 from drift_monitor.web.api.answering import Handler, endpoint, failed
 

@@ -7,8 +7,7 @@ from typing import Any, Final
 from drift_monitor.alerting.silences import add_silence, expire_silence
 from drift_monitor.core.matching import Matcher, Operator, parse_matcher
 from drift_monitor.errors import InputError
-from drift_monitor.queries.alert_documents import silence_document
-from drift_monitor.queries.alerts import read_silence, read_silences
+from drift_monitor.queries.alerts import read_silence, read_silences, silence_document
 from drift_monitor.queries.evaluations import JsonObject
 from drift_monitor.store.silences import SilencePlace, SilenceState
 from drift_monitor.telemetry.logs import INFO, log

@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Health
 from drift_monitor.core.schedule import interval
-from drift_monitor.queries.readable import Readable
-from drift_monitor.queries.status import Status, feature_series, next_run_at, read_status, unmeasured
+from drift_monitor.queries.status import Readable, Status, feature_series, next_run_at, read_status, unmeasured
 from drift_monitor.store import outbox
 from drift_monitor.store.alerts import AlertKey
 from drift_monitor.store.measurements import Measurement

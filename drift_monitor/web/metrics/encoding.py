@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from drift_monitor.telemetry.text import clean_label
+from drift_monitor.core.clean import clean_label
 from drift_monitor.web.metrics.families import FAMILIES, Family
 
 # Names of monitors and features recur in every series; this many different ones need not be cleaned anew.

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from drift_monitor import words
 from drift_monitor.alerting.annotations import BinShare, top_bins
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Rule, Severity
-from drift_monitor.queries.alert_documents import Handling
-from drift_monitor.queries.alerts import ActiveAlert, active_alerts_of
+from drift_monitor.queries.alerts import ActiveAlert, Handling, active_alerts_of
 from drift_monitor.queries.status import Status
 from drift_monitor.store import alerts, references, status
 from drift_monitor.store.alerts import AlertRow, Episode
@@ -138,7 +138,7 @@ def _feature(
         since=min(one.since for one in firing),
         fired_at=min(one.fired_at for one in firing),
         rules=rules,
-        direction=phrases.DIRECTION_NAMES[direction] if direction and is_drift else "",
+        direction=words.DIRECTION_NAMES[direction] if direction and is_drift else "",
         bins=bins,
         handling_notes=handling_notes([(one.of.key.rule, one.handling) for one in firing]),
         is_silenced=all(one.handling.silenced_by for one in firing),
@@ -155,26 +155,26 @@ def _rule(row: AlertRow | Episode, rule: Rule | None, measurement: Measurement |
             rule=row.key.rule,
             metric=row.metric,
             severity=row.severity,
-            value=phrases.number_text(row.alert.value),
+            value=words.number(row.alert.value),
             interval="",
             side="against",
             threshold=f"{row.threshold:g}",
-            peak=phrases.number_text(row.alert.peak),
+            peak=words.number(row.alert.peak),
             reason="its rule is no longer configured; it resolves with the next evaluation",
         )
     value, interval = row.alert.value, ""
     if rule.metric.is_divergence and measurement is not None:
         value, low, high, _ = measurement.estimate(rule.metric)
         if low is not None and high is not None:
-            interval = f"{phrases.number_text(low)} to {phrases.number_text(high)}"
+            interval = f"{words.number(low)} to {words.number(high)}"
     return FiringRule(
         rule=rule.id,
-        metric=phrases.METRIC_NAMES[rule.metric],
+        metric=rule.metric.label,
         severity=row.severity,
-        value=phrases.metric_text(rule.metric, value),
+        value=words.amount(rule.metric, value),
         interval=interval,
         side=rule.side,
-        threshold=phrases.threshold_text(rule),
-        peak=phrases.metric_text(rule.metric, row.alert.peak),
+        threshold=words.threshold(rule),
+        peak=words.amount(rule.metric, row.alert.peak),
         reason=row.reason or "",
     )

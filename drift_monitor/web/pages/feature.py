@@ -14,8 +14,7 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.rules import Health
 from drift_monitor.queries.alerts import active_alerts_of
-from drift_monitor.queries.readable import Readable
-from drift_monitor.queries.status import why_unmeasured
+from drift_monitor.queries.status import Readable, why_unmeasured
 from drift_monitor.store.status import Series
 from drift_monitor.web.charts.bins import BinBar, bins_chart
 from drift_monitor.web.pages import phrases

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
+from drift_monitor import words
 from drift_monitor.alerting.rules import measured_feature
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
@@ -44,7 +45,7 @@ class FeatureRow:
     @property
     def direction(self) -> str:
         direction = self.measurement.direction if self.measurement else None
-        return phrases.DIRECTION_NAMES[direction] if direction else "–"
+        return words.DIRECTION_NAMES[direction] if direction else "–"
 
 
 _RANKS = ("quiet", "unknown", "unmeasured", "pending", *(severity.value for severity in Severity))
@@ -117,9 +118,9 @@ def trend(row: FeatureRow, histories: Mapping[Series, Sequence[Measurement]]) ->
     values = [measured_feature(one).values[rule.metric].value for one in history]
     known = [value for value in values if value is not None]
     title = (
-        f"{phrases.METRIC_NAMES[rule.metric]} over {len(values)} windows: "
-        f"at most {phrases.metric_text(rule.metric, max(known, default=None))}, "
-        f"now {phrases.metric_text(rule.metric, values[-1])}, threshold {phrases.threshold_text(rule)}"
+        f"{rule.metric.label} over {len(values)} windows: "
+        f"at most {words.amount(rule.metric, max(known, default=None))}, "
+        f"now {words.amount(rule.metric, values[-1])}, threshold {words.threshold(rule)}"
     )
     finite = [None if value is None or math.isnan(value) else value for value in values]
     return sparkline(finite, title=title, threshold=rule.threshold, is_root=rule.metric.is_divergence)

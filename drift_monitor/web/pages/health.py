@@ -10,7 +10,7 @@ from drift_monitor.core.schedule import interval
 from drift_monitor.queries.status import Status, next_run_at
 from drift_monitor.web.metrics.snapshot import is_stale
 from drift_monitor.web.pages.feature_rows import FeatureRow
-from drift_monitor.web.pages.phrases import age_text
+from drift_monitor.words import age
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def _health(monitor: MonitorConfig, standing: Status, at: datetime) -> tuple[str
     if tried is None:
         return "waiting", "not evaluated yet"
     if tried.health is Health.ERROR:
-        since = f"; last success {age_text(at - done.finished_at)} ago" if done and done.finished_at else ""
+        since = f"; last success {age(at - done.finished_at)} ago" if done and done.finished_at else ""
         return "failing", f"{tried.error or tried.error_code or 'the last evaluation failed'}{since}"
     finished = done.finished_at if done else None
     if is_stale(finished, interval(monitor.schedule), at):

@@ -7,6 +7,7 @@ from math import ceil, isfinite
 
 from markupsafe import Markup
 
+from drift_monitor import words
 from drift_monitor.core.rules import Rule
 from drift_monitor.core.schedule import interval
 from drift_monitor.store.alerts import Episode
@@ -110,10 +111,7 @@ def _cell(
         said = f"not measured ({one.status.value.replace('_', ' ')})"
     else:
         rule = found.rule
-        said = (
-            f"{phrases.METRIC_NAMES[rule.metric]} {phrases.metric_text(rule.metric, found.compared)} "
-            f"against {phrases.threshold_text(rule)}"
-        )
+        said = f"{rule.metric.label} {words.amount(rule.metric, found.compared)} against {words.threshold(rule)}"
     return Cell(
         start=span[0],
         end=span[1],

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from drift_monitor.config.durations import format_duration
+from drift_monitor import words
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import interval
-from drift_monitor.queries.readable import Readable
-from drift_monitor.queries.status import read_status
+from drift_monitor.core.times import format_duration
+from drift_monitor.queries.status import Readable, read_status
 from drift_monitor.store import alerts, runs, status
 from drift_monitor.store.alerts import Episode
 from drift_monitor.store.runs import RunFilter
@@ -65,5 +65,5 @@ def _facts(monitor: MonitorConfig) -> Mapping[str, str]:
         "Compared with": phrases.reference_text(monitor.reference),
         "Evaluated": schedule,
         "Window": f"{format_duration(monitor.window)}, in panes of {format_duration(monitor.pane)}",
-        "Rows needed": phrases.count_text(monitor.min_rows),
+        "Rows needed": words.count(monitor.min_rows),
     }

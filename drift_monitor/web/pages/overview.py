@@ -9,8 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from drift_monitor.core.rules import Severity
-from drift_monitor.queries.readable import Readable
-from drift_monitor.queries.status import Status, read_status
+from drift_monitor.queries.status import Readable, Status, read_status
 from drift_monitor.store import outbox, silences, status
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.outbox import NotificationFilter, NotificationState, StoredNotification
@@ -19,8 +18,8 @@ from drift_monitor.store.status import Series
 from drift_monitor.web.pages.active import MOST_WITH_BINS, FiringFeature, read_firing
 from drift_monitor.web.pages.feature_rows import FeatureRow, feature_rows, trend, trend_stretch
 from drift_monitor.web.pages.health import MonitorRow, monitor_row
-from drift_monitor.web.pages.phrases import age_text
 from drift_monitor.web.pages.rendering import render
+from drift_monitor.words import age
 
 MOST_MONITORS = 12  # with their features on this page; the others are a link away
 MOST_FEATURES = 8  # of each of them
@@ -66,7 +65,7 @@ class Overview:
                 return "Nothing fires."
             case [one]:
                 subject = f"{one.series.feature} of {one.series.monitor}" if one.series.feature else one.series.monitor
-                said = [f"{subject} has been firing for {age_text(self.at - one.since)}"]
+                said = [f"{subject} has been firing for {age(self.at - one.since)}"]
                 said += [state for state in ("silenced", "acknowledged") if getattr(one, f"is_{state}")]
                 return f"{', '.join(said)}."
             case _:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from drift_monitor import words
 from drift_monitor.alerting.annotations import TOP_BINS
 from drift_monitor.alerting.rules import measured_feature
 from drift_monitor.config.schema import MonitorConfig
@@ -41,7 +42,7 @@ def plots(monitor: MonitorConfig, feature: str, reading: FeatureReading, asked: 
     unit = asked.unit.value
     found = [Plot(f"Both KL divergences, {unit}", _chart(KL, monitor, feature, reading, asked))]
     for metric in others:
-        heading = f"{phrases.METRIC_NAMES[metric]}{f', {unit}' if metric.unit == 'nats' else ''}"
+        heading = f"{metric.label}{f', {unit}' if metric.unit == 'nats' else ''}"
         found.append(Plot(heading, _chart((metric,), monitor, feature, reading, asked)))
     return found
 
@@ -55,7 +56,7 @@ def _chart(
     metrics: Sequence[Metric], monitor: MonitorConfig, feature: str, reading: FeatureReading, asked: FeatureQuery
 ) -> Markup:
     rules = [rule for rule in monitor.rules if rule.metric in metrics]
-    names = " and ".join(phrases.METRIC_NAMES[metric] for metric in metrics)
+    names = " and ".join(metric.label for metric in metrics)
     is_divergence = metrics[0].is_divergence
     shown = Timeline(
         title=f"{names} of {feature} over time",
@@ -73,7 +74,7 @@ def _chart(
 
 def _line(metric: Metric, history: Sequence[Measurement], asked: FeatureQuery) -> Line:
     return Line(
-        name=phrases.METRIC_NAMES[metric],
+        name=metric.label,
         style=_STYLES.get(metric, "single"),
         points=[_point(metric, one, asked) for one in history],
     )
@@ -86,13 +87,13 @@ def _point(metric: Metric, one: Measurement, asked: FeatureQuery) -> Point:
         None if number is None else scale * number for number in (estimate.value, estimate.low, estimate.high)
     )
     at = phrases.instant_text(one.window_end)
-    said = one.status.value.replace("_", " ") if value is None else phrases.metric_text(metric, value)
+    said = one.status.value.replace("_", " ") if value is None else words.amount(metric, value)
     return Point(
         at=one.window_end,
         value=value,
         low=low,
         high=high,
-        note=f"{at}: {phrases.METRIC_NAMES[metric]} {said}",
+        note=f"{at}: {metric.label} {said}",
         href=address(asked, window_end=phrases.iso_text(one.window_end)),
     )
 
@@ -103,7 +104,7 @@ def _thresholds(rules: Sequence[Rule], unit: Unit) -> list[Threshold]:
         (rule.threshold, rule.severity): Threshold(
             value=factor(rule.metric, unit) * rule.threshold,
             severity=rule.severity.value,
-            name=f"{rule.severity.value} {phrases.threshold_text(rule, factor(rule.metric, unit))}",
+            name=f"{rule.severity.value} {words.threshold(rule, factor(rule.metric, unit))}",
         )
         for rule in rules
     }
@@ -151,7 +152,7 @@ def bin_bars(reading: FeatureReading, unit: Unit) -> list[BinBar]:
     return [
         BinBar(
             label=place.label,
-            name=phrases.bin_text(place),
+            name=words.bin_name(place),
             live=a / live_rows,
             reference=b / reference_rows,
             live_reference=f,

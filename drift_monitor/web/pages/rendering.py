@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from drift_monitor import words
 from drift_monitor.web.pages import phrases
 from drift_monitor.web.pages.assets import ASSET_NAMES
 
@@ -57,7 +58,7 @@ def render(request: Request, template: str, *, at: datetime, status: int = 200, 
         links=links_of(request),
         at=at,
         ago=lambda moment: phrases.ago_text(moment, at),
-        age=lambda moment: phrases.age_text(at - moment),
+        age=lambda moment: words.age(at - moment),
         **values,
     )
     return HTMLResponse(content.encode("utf-8", "replace"), status)
@@ -71,11 +72,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(phrases=phrases)
+    environment.globals.update(phrases=phrases, words=words)
     environment.filters.update(
-        number=phrases.number_text,
-        share=phrases.share_text,
-        count=phrases.count_text,
+        number=words.number,
+        share=words.percent,
+        count=words.count,
         instant=phrases.instant_text,
         iso=phrases.iso_text,
     )

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 from drift_monitor.clock import Clock
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.errors import InputError, StoreError
-from drift_monitor.queries.readable import Readable
+from drift_monitor.queries.status import Readable
 from drift_monitor.telemetry.logs import WARN, log_failure
 from drift_monitor.web.pages.assets import asset_routes
 from drift_monitor.web.pages.feature import show_feature

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from drift_monitor import words
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, advance
 from drift_monitor.core.rules import Comparand, Rule, Severity
 from drift_monitor.store.alerts import AlertRecord, AlertRow
 from drift_monitor.store.measurements import Measurement
-from drift_monitor.web.pages import phrases
 from drift_monitor.web.pages.plots import factor
 from drift_monitor.web.pages.verdict import Unit
 
@@ -60,11 +60,11 @@ def _judgement(rule: Rule, record: AlertRecord | None, row: AlertRow | None, one
     scale = factor(rule.metric, unit)
     return Judgement(
         rule=rule.id,
-        metric=phrases.METRIC_NAMES[rule.metric],
+        metric=rule.metric.label,
         condition=_condition(rule, unit),
         state=record.alert.phase.value if record else "unknown",
         severity=rule.severity.value,
-        compared=phrases.metric_text(rule.metric, None if observed is None else scale * observed),
+        compared=words.amount(rule.metric, None if observed is None else scale * observed),
         since=record.alert.since if record else None,
         reason=_reason(rule, record, row, one),
     )
@@ -75,7 +75,7 @@ def _condition(rule: Rule, unit: Unit) -> str:
     if rule.on is Comparand.LOWER_BOUND and rule.below is not None and rule.metric.is_divergence:
         on = "upper bound "
     windows = f" for {rule.for_windows} windows" if rule.for_windows > 1 else ""
-    return f"{on}{rule.side} {phrases.threshold_text(rule, factor(rule.metric, unit))}{windows}"
+    return f"{on}{rule.side} {words.threshold(rule, factor(rule.metric, unit))}{windows}"
 
 
 def _reason(rule: Rule, record: AlertRecord | None, row: AlertRow | None, one: Measurement) -> str:

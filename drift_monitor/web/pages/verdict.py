@@ -8,7 +8,7 @@ from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store.measurements import Measurement
-from drift_monitor.web.pages.phrases import count_text, number_text
+from drift_monitor.words import count, number
 
 
 class Unit(StrEnum):
@@ -60,9 +60,7 @@ def _sentence(one: Measurement, direction: Direction, unit: Unit) -> str:
             f"KL(reference‖live) is {_estimate(one, Metric.KL_REFERENCE_LIVE, unit)}",
             f"KL(live‖reference) {_estimate(one, Metric.KL_LIVE_REFERENCE, unit)}",
         )
-    floor = (
-        "" if one.noise_floor is None else f"; sampling alone gives about {number_text(unit.factor * one.noise_floor)}"
-    )
+    floor = "" if one.noise_floor is None else f"; sampling alone gives about {number(unit.factor * one.noise_floor)}"
     return f"{forward}, {backward}{floor}. {_rows(one)}."
 
 
@@ -70,12 +68,12 @@ def _estimate(one: Measurement, metric: Metric, unit: Unit) -> str:
     value, low, high, _ = one.estimate(metric)
     if value is None:
         return "not known"
-    text = f"{number_text(unit.factor * value)} {unit.value}"
+    text = f"{number(unit.factor * value)} {unit.value}"
     if low is None or high is None:
         return text
-    ends = f"{number_text(unit.factor * low)} to {number_text(unit.factor * high)}"
+    ends = f"{number(unit.factor * low)} to {number(unit.factor * high)}"
     return f"{text} (95 % interval without the noise: {ends})"
 
 
 def _rows(one: Measurement) -> str:
-    return f"{count_text(one.live_rows)} live rows against {count_text(one.reference_rows)} reference rows"
+    return f"{count(one.live_rows)} live rows against {count(one.reference_rows)} reference rows"
