@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from drift_monitor.cli.main import main
+from drift_monitor.cli.run import run
 from drift_monitor.config.loading import load
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.version import __version__
@@ -278,7 +279,6 @@ def test_prometheus_scrapes_the_job_that_its_rules_ask_for(render: Render) -> No
     monitor, service = objects["ServiceMonitor", "drift-monitor"]["spec"], objects["Service", "drift-monitor"]
     [endpoint] = monitor["endpoints"]
     [job] = [one["replacement"] for one in endpoint["relabelings"] if one["targetLabel"] == "job"]
-    from drift_monitor.cli.run import run
 
     [limit] = [option.default for option in run.params if "--web.max-series" in option.opts]
     admitted = objects["NetworkPolicy", "drift-monitor"]["spec"]["ingress"][0]["from"]

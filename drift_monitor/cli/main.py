@@ -106,13 +106,9 @@ class Program(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands as click writes it, which would load them all for their help."""
         limit = formatter.width - 6 - max(map(len, COMMANDS))
+        stand_ins = [click.Command(name, help=entry.help) for name, entry in COMMANDS.items()]
         with formatter.section("Commands"):
-            formatter.write_dl(
-                [
-                    (name, click.Command(name, help=entry.help).get_short_help_str(limit))
-                    for name, entry in COMMANDS.items()
-                ]
-            )
+            formatter.write_dl([(str(command.name), command.get_short_help_str(limit)) for command in stand_ins])
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         try:
