@@ -40,6 +40,7 @@ from drift_monitor.sources.dataset import ColumnInfo
 from drift_monitor.store.columns import episode_id, run_id
 from drift_monitor.store.references import StoredReference
 from tests.notify.receivers import Receiver, receiver
+from tests.notify.samples import configured
 
 THEN = json.loads(Path(__file__).with_name("hashes_and_ids_of_7e1daeb.json").read_text("utf-8"))
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -205,8 +206,10 @@ def posts() -> dict[str, str]:
         key, [_alert(AlertStatus.RESOLVED), _alert(AlertStatus.FIRING)], external_url="https://d.example"
     )
     with receiver() as webhook, receiver() as alertmanager:
-        WebhookSender(webhook.url, secret="whsec_c2VjcmV0").send(message.id, message.body, NOON)
-        AlertmanagerSender([alertmanager.url]).send(message.id, message.body, NOON)
+        WebhookSender(configured("webhook", url=webhook.url, secret="whsec_c2VjcmV0")).send(
+            message.id, message.body, NOON
+        )
+        AlertmanagerSender(configured("alertmanager", urls=[alertmanager.url])).send(message.id, message.body, NOON)
     return {
         "webhook": _received(webhook),
         "webhook, id": _header(webhook, "webhook-id"),

@@ -1,1 +1,1 @@
-"""Alerts: judged, told, repeated, silenced, and shown as documents."""
+"""Alerting: rules over measurements, episodes, dispatch, silences, repeats, and the delivery of notifications."""

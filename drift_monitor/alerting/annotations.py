@@ -2,50 +2,50 @@
 
 Texts are fixed; a monitor adds its own labels and annotations, and its own win where names are the same. Numbers travel
 as annotations, so that a change of a value never makes another alert of it.
-
-What a bin is called in a sentence: edges and labels as they are, reserved bins by what they hold.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from drift_monitor.alerting.labels import dashboard_url, drift_labels, feature_url, monitor_url, runbook_url
-from drift_monitor.config.durations import format_duration
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState
-from drift_monitor.core.bins import Bin, BinSpec, Number, Reserved
-from drift_monitor.core.comparison import Direction
+from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.core.rules import Comparand, Rule
 from drift_monitor.core.significance import noise_floor
-from drift_monitor.notify.message import Alert, AlertStatus, fingerprint, rfc3339
+from drift_monitor.core.times import rfc3339
+from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
 from drift_monitor.notify.message import BinShare as BinShare
-from drift_monitor.notify.wording import METRIC_NAMES
 from drift_monitor.store.measurements import Measurement
+from drift_monitor.words import (
+    DIRECTION_SENTENCES,
+    amount,
+    bin_name,
+    count,
+    minute,
+    number,
+    percent,
+    span,
+    threshold,
+    with_unit,
+)
 
 TOP_BINS = 3  # as many as a person reads in a page
 SHOWN_BINS = 8  # as many as a message draws bars of ...
 _WORTH_DRAWING = 0.01  # ... and below this share of the whole only where there are less than TOP_BINS
 
-DIRECTION_SENTENCES = {
-    Direction.NEW: "Live values appear where the reference had hardly any (new mass).",
-    Direction.LOST: "Values the reference had have gone from the live data (lost mass).",
-    Direction.RESHAPED: "Frequencies moved both ways: some values have become more common, others less (reshaped).",
-    Direction.NONE: "Neither direction of the divergence stands clear of sampling noise.",
-}
-
-_RATIOS = (Metric.MISSING_RATIO, Metric.UNSEEN_RATIO)
-
 
 @dataclass(frozen=True, kw_only=True)
 class AlertContext:
-    """One alert that changed: whose it is, what was measured, and its state after the change."""
+    """Everything an alert is rendered from: whose it is, what was measured, and its state after the change."""
 
     monitor: MonitorConfig
     feature: str
     segment: str
     rule: Rule
+    status: AlertStatus
     state: AlertState
     started_at: datetime
     measurement: Measurement | None
@@ -55,127 +55,151 @@ class AlertContext:
     @property
     def name(self) -> str:
         """`amount of orders`; the monitor's name where the whole monitor is meant."""
-        whose = f"{self.feature} of {self.monitor.name}" if self.feature else self.monitor.name
-        return f"{whose} ({self.segment})" if self.segment else whose
+        name = f"{self.feature} of {self.monitor.name}" if self.feature else self.monitor.name
+        return f"{name} ({self.segment})" if self.segment else name
+
+    @property
+    def is_firing(self) -> bool:
+        return self.status is AlertStatus.FIRING
+
+    @property
+    def drift(self) -> Measurement | None:
+        """The measurement, where the alert says that a divergence is too large: direction and bins tell how."""
+        return self.measurement if self.is_firing and self.rule.metric.is_divergence else None
 
 
-def render_alert(subject: AlertContext, status: AlertStatus, at: datetime, external_url: str) -> Alert:
+def render_alert(context: AlertContext, at: datetime, external_url: str) -> Alert:
     """The alert as it is sent; `at` is the end of the window that changed it."""
-    labels = drift_labels(subject.monitor, subject.feature, subject.segment, subject.rule)
-    page = _page(subject, external_url)
-    grafana = dashboard_url(subject.monitor.grafana_url or "", subject.monitor.name, subject.feature)
+    monitor, feature = context.monitor, context.feature
+    labels = drift_labels(monitor, feature, context.segment, context.rule)
+    page = feature_url(external_url, monitor.name, feature) if feature else monitor_url(external_url, monitor.name)
     annotations = {
-        "summary": summary(subject, status),
-        "description": description(subject, status),
-        "verdict": subject.monitor.annotations.get("description") or verdict(subject, status),
-        "dashboard_url": grafana or page,
+        "summary": summary(context),
+        "description": " ".join(filter(None, _sentences(context))),
+        "verdict": monitor.annotations.get("description") or verdict(context),
+        "dashboard_url": dashboard_url(monitor.grafana_url or "", monitor.name, feature) or page,
         "runbook_url": runbook_url(external_url, labels["alertname"]),
-        **_numbers(subject),
-        **_times(subject, status),
-        **subject.monitor.annotations,
+        **_numbers(context),
+        **monitor.annotations,
     }
     return Alert(
-        status=status,
+        status=context.status,
         labels=labels,
         annotations={name: text for name, text in annotations.items() if text},
-        starts_at=subject.started_at,
-        ends_at=at if status is AlertStatus.RESOLVED else None,
-        fingerprint=fingerprint(
-            monitor=subject.monitor.name, feature=subject.feature, segment=subject.segment, rule=subject.rule.id
-        ),
+        starts_at=context.started_at,
+        ends_at=None if context.is_firing else at,
+        fingerprint=fingerprint(monitor=monitor.name, feature=feature, segment=context.segment, rule=context.rule.id),
         generator_url=page,
-        bins=_moved(subject, status),
+        bins=_drawn_bins(context),
     )
 
 
-def _page(subject: AlertContext, external_url: str) -> str:
-    if not subject.feature:
-        return monitor_url(external_url, subject.monitor.name)
-    return feature_url(external_url, subject.monitor.name, subject.feature)
-
-
-def summary(subject: AlertContext, status: AlertStatus) -> str:
+def summary(context: AlertContext) -> str:
     """One line: what, how much, against what."""
-    rule = subject.rule
-    if status is AlertStatus.RESOLVED:
-        return f"{subject.name}: the alert on {METRIC_NAMES[rule.metric]} is over ({subject.reason})"
-    limit = f"{rule.side} {_amount(rule.metric, rule.threshold)}"
-    value = _measured(subject)
-    match rule.metric:
+    name, rule, metric = context.name, context.rule, context.rule.metric
+    if not context.is_firing:
+        return f"{name}: the alert on {metric.label} is over ({context.reason})"
+    value = "unknown" if context.state.value is None else _amount(metric, context.state.value)
+    if context.drift is not None:
+        estimate, low, high, _ = context.drift.estimate(metric)
+        if estimate is not None and low is not None and high is not None:
+            value = f"{estimate:.3g} (95 %: {number(low)} to {number(high)})"
+    limit = f"{rule.side} {with_unit(metric, threshold(rule))}"
+    match metric:
         case Metric.MISSING_RATIO:
-            return f"{subject.name}: {value} of its values are missing, {limit}"
+            return f"{name}: {value} of its values are missing, {limit}"
         case Metric.UNSEEN_RATIO:
-            return f"{subject.name}: {value} of its values are none that the reference had, {limit}"
+            return f"{name}: {value} of its values are none that the reference had, {limit}"
         case Metric.ROWS:
-            return f"{subject.name}: {value} rows in the window, {limit}"
+            return f"{name}: {value} rows in the window, {limit}"
         case Metric.FRESHNESS:
-            return f"{subject.name}: the newest row is {value} old, {limit}"
-        case metric:
+            return f"{name}: the newest row is {value} old, {limit}"
+        case _:
             verb = "drifted" if rule.above is not None else "stands still"
-            return f"{subject.name} {verb}: {METRIC_NAMES[metric]} {value} {limit}"
+            return f"{name} {verb}: {metric.label} {value} {limit}"
 
 
-def description(subject: AlertContext, status: AlertStatus) -> str:
-    """A few sentences: direction, bins, how much against noise floor and threshold, since when, on which rows."""
-    return " ".join(filter(None, _sentences(subject, status)))
-
-
-def verdict(subject: AlertContext, status: AlertStatus) -> str:
+def verdict(context: AlertContext) -> str:
     """Which way it moved, in a sentence; empty where that is not what the rule watches, or where it is over."""
-    told = status is AlertStatus.FIRING and subject.rule.metric.is_divergence
-    if not told or subject.measurement is None or subject.measurement.direction is None:
+    if context.drift is None or context.drift.direction is None:
         return ""
-    return DIRECTION_SENTENCES[subject.measurement.direction]
+    return DIRECTION_SENTENCES[context.drift.direction]
 
 
 def condition(rule: Rule) -> str:
     """What the rule asks for: `lower bound above 0.25 for 2 windows`."""
+    comparand = ""
+    if rule.metric.is_divergence:
+        bound = "lower bound " if rule.above is not None else "upper bound "
+        comparand = {Comparand.VALUE: "value ", Comparand.CORRECTED: "value less noise "}.get(rule.on, bound)
     windows = f" for {rule.for_windows} windows" if rule.for_windows > 1 else ""
-    return f"{_comparand(rule)}{rule.side} {_amount(rule.metric, rule.threshold)}{windows}"
+    return f"{comparand}{rule.side} {with_unit(rule.metric, threshold(rule))}{windows}"
 
 
-def _sentences(subject: AlertContext, status: AlertStatus) -> Iterator[str]:
-    measurement, is_firing = subject.measurement, status is AlertStatus.FIRING
-    if not is_firing or measurement is None:
-        yield f"{_capital(subject.reason)}." if subject.reason else ""
-    elif subject.rule.metric.is_divergence:
-        yield verdict(subject, status)
-        if subject.spec is not None:
-            yield from _bins_sentence(subject.spec, measurement)
-        yield _estimate_sentence(subject.rule.metric, measurement)
-    if is_firing:
-        yield f"The rule is {METRIC_NAMES[subject.rule.metric]} {condition(subject.rule)}."
-        if subject.state.since is not None:
-            yield f"Beyond it since the window that ended {_minute(subject.state.since)}."
+def _sentences(context: AlertContext) -> Iterator[str]:
+    """Direction, bins, how much against noise floor and threshold, since when, on which rows."""
+    measurement, drift, metric = context.measurement, context.drift, context.rule.metric
+    if (measurement is None or not context.is_firing) and context.reason:
+        yield f"{context.reason[:1].upper()}{context.reason[1:]}."
+    if drift is not None:
+        yield verdict(context)
+        moved = [
+            f"{share.label} {percent(share.reference_share)} → {percent(share.live_share)}"
+            for share in (top_bins(context.spec, drift) if context.spec is not None else ())
+        ]
+        if moved:
+            yield f"Bins that moved most (reference → live): {'; '.join(moved)}."
+        yield _estimate_sentence(metric, drift)
+    if context.is_firing:
+        yield f"The rule is {metric.label} {condition(context.rule)}."
+        if context.state.since is not None:
+            yield f"Beyond it since the window that ended {minute(context.state.since)} UTC."
     if measurement is not None:
-        yield f"Window {_span(measurement.window_start, measurement.window_end)}{_rows(measurement)}."
-
-
-def _rows(measurement: Measurement) -> str:
-    live, reference = measurement.live_rows, measurement.reference_rows
-    return "" if live is None or reference is None else f", {live:,} live rows against {reference:,} reference rows"
+        live, reference = measurement.live_rows, measurement.reference_rows
+        known = live is not None and reference is not None
+        rows = f", {count(live)} live rows against {count(reference)} reference rows" if known else ""
+        yield f"Window {span(measurement.window_start, measurement.window_end)}{rows}."
 
 
 def _estimate_sentence(metric: Metric, measurement: Measurement) -> str:
     value, low, high, _ = measurement.estimate(metric)
-    floor = _floor(metric, measurement)
     if value is None:
-        return f"{METRIC_NAMES[metric]} is not known."
-    said = f"{METRIC_NAMES[metric]} is {_amount(metric, value)}"
+        return f"{metric.label} is not known."
+    text = f"{metric.label} is {_amount(metric, value)}"
+    floor = _noise_floor(metric, measurement)
     if floor is not None:
-        said += f", where sampling alone gives {_amount(metric, floor)}"
+        text += f", where sampling alone gives {_amount(metric, floor)}"
     if low is not None and high is not None:
-        said += f"; without that noise it lies between {low:.3g} and {high:.3g} (95 % interval)"
-    return f"{said}."
+        text += f"; without that noise it lies between {number(low)} and {number(high)} (95 % interval)"
+    return f"{text}."
 
 
-def _bins_sentence(spec: BinSpec, measurement: Measurement) -> Iterator[str]:
-    moved = [
-        f"{share.label} {_percent(share.reference_share)} → {_percent(share.live_share)}"
-        for share in top_bins(spec, measurement)
-    ]
-    if moved:
-        yield f"Bins that moved most (reference → live): {'; '.join(moved)}."
+def _numbers(context: AlertContext) -> Mapping[str, str]:
+    """Value, interval, floor, threshold, rows and times of this window, as text: annotations are strings."""
+    rule, measurement = context.rule, context.measurement
+    values: dict[str, float | None] = {"value": context.state.value}
+    rows: dict[str, int | None] = {}
+    times = {"since": context.state.since if context.is_firing else None}
+    texts = {"threshold": f"{rule.threshold:g}", "condition": condition(rule)}
+    if measurement is not None:
+        rows = {"live_rows": measurement.live_rows, "reference_rows": measurement.reference_rows}
+        times |= {"window_start": measurement.window_start, "window_end": measurement.window_end}
+        match rule.metric:
+            case Metric.MISSING_RATIO:
+                values = {"value": measurement.live_missing_ratio}
+            case Metric.UNSEEN_RATIO:
+                values = {"value": measurement.live_unseen_ratio}
+            case divergence:
+                value, low, high, _ = measurement.estimate(divergence)
+                floor = _noise_floor(divergence, measurement)
+                values = {"value": value, "interval_low": low, "interval_high": high, "noise_floor": floor}
+                texts["direction"] = measurement.direction.value if measurement.direction else ""
+    return {
+        **texts,
+        **{name: f"{value:.6g}" for name, value in values.items() if value is not None},
+        **{name: str(count) for name, count in rows.items() if count is not None},
+        **{name: rfc3339(at) for name, at in times.items() if at is not None},
+    }
 
 
 def top_bins(spec: BinSpec, measurement: Measurement, count: int = TOP_BINS) -> Sequence[BinShare]:
@@ -187,135 +211,33 @@ def top_bins(spec: BinSpec, measurement: Measurement, count: int = TOP_BINS) -> 
     live_rows, reference_rows = max(1, sum(live)), max(1, sum(reference))
     shares = [
         BinShare(
-            label=bin_text(one),
-            live_share=a / live_rows,
-            reference_share=b / reference_rows,
-            contribution=f + r,
+            label=bin_name(bin),
+            live_share=live_count / live_rows,
+            reference_share=reference_count / reference_rows,
+            contribution=to_live + to_reference,
         )
-        for one, a, b, f, r in zip(spec.bins, live, reference, forward, backward, strict=True)
+        for bin, live_count, reference_count, to_live, to_reference in zip(
+            spec.bins, live, reference, forward, backward, strict=True
+        )
     ]
     shares.sort(key=lambda share: -share.contribution)
     return [share for share in shares[:count] if share.contribution > 0]
 
 
-def _moved(subject: AlertContext, status: AlertStatus) -> Sequence[BinShare]:
+def _drawn_bins(context: AlertContext) -> Sequence[BinShare]:
     """The bins that a message about drift draws."""
-    told = status is AlertStatus.FIRING and subject.rule.metric.is_divergence
-    if not told or subject.spec is None or subject.measurement is None:
+    if context.drift is None or context.spec is None:
         return ()
-    shares = top_bins(subject.spec, subject.measurement, len(subject.spec.bins))
+    shares = top_bins(context.spec, context.drift, len(context.spec.bins))
     least = _WORTH_DRAWING * sum(share.contribution for share in shares)
     return [share for at, share in enumerate(shares[:SHOWN_BINS]) if at < TOP_BINS or share.contribution >= least]
 
 
-def _numbers(subject: AlertContext) -> Mapping[str, str]:
-    """Value, interval, floor, threshold and rows of this window, as text: annotations are strings."""
-    numbers = {"threshold": f"{subject.rule.threshold:g}", "condition": condition(subject.rule)}
-    measurement = subject.measurement
-    if measurement is None:
-        return numbers | _given(value=subject.state.value)
-    rows = {"live_rows": measurement.live_rows, "reference_rows": measurement.reference_rows}
-    numbers |= {name: str(count) for name, count in rows.items() if count is not None}
-    match subject.rule.metric:
-        case Metric.MISSING_RATIO:
-            return numbers | _given(value=measurement.live_missing_ratio)
-        case Metric.UNSEEN_RATIO:
-            return numbers | _given(value=measurement.live_unseen_ratio)
-        case divergence:
-            value, low, high, _ = measurement.estimate(divergence)
-            direction = {"direction": measurement.direction.value} if measurement.direction else {}
-            floor = _floor(divergence, measurement)
-            return numbers | direction | _given(value=value, interval_low=low, interval_high=high, noise_floor=floor)
-
-
-def _times(subject: AlertContext, status: AlertStatus) -> Mapping[str, str]:
-    """Since when the threshold is passed, and the window of the numbers."""
-    measurement = subject.measurement
-    times = {
-        "since": subject.state.since if status is AlertStatus.FIRING else None,
-        "window_start": measurement.window_start if measurement else None,
-        "window_end": measurement.window_end if measurement else None,
-    }
-    return {name: rfc3339(at) for name, at in times.items() if at is not None}
-
-
-def _given(**values: float | None) -> dict[str, str]:
-    return {name: f"{value:.6g}" for name, value in values.items() if value is not None}
-
-
-def _floor(metric: Metric, measurement: Measurement) -> float | None:
+def _noise_floor(metric: Metric, measurement: Measurement) -> float | None:
     """What sampling alone gives of this divergence; the measurement holds that of KL."""
     floor = measurement.noise_floor
     return None if floor is None else noise_floor(DIVERGENCES[metric], floor)
 
 
-def _measured(subject: AlertContext) -> str:
-    metric, measurement = subject.rule.metric, subject.measurement
-    if measurement is not None and metric.is_divergence:
-        value, low, high, _ = measurement.estimate(metric)
-        if value is not None and low is not None and high is not None:
-            return f"{value:.3g} (95 %: {low:.3g} to {high:.3g})"
-    value = subject.state.value
-    return "unknown" if value is None else _amount(metric, value)
-
-
 def _amount(metric: Metric, value: float) -> str:
-    """A value or threshold of a metric as people read it."""
-    if metric in _RATIOS:
-        return _percent(value)
-    if metric is Metric.FRESHNESS:
-        return format_duration(timedelta(seconds=round(value)))
-    if metric is Metric.ROWS:
-        return f"{value:,.0f}"
-    return f"{value:.4g}{' nats' if metric.unit == 'nats' else ''}"
-
-
-def _comparand(rule: Rule) -> str:
-    if not rule.metric.is_divergence:
-        return ""
-    match rule.on:
-        case Comparand.VALUE:
-            return "value "
-        case Comparand.CORRECTED:
-            return "value less noise "
-        case Comparand.LOWER_BOUND:
-            return "lower bound " if rule.above is not None else "upper bound "
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _span(start: datetime, end: datetime) -> str:
-    return f"{start.astimezone(UTC):%Y-%m-%d %H:%M} to {_minute(end)}"
-
-
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.3g} %"
-
-
-def bin_text(one: Bin) -> str:
-    """A bin as it is called in a sentence: reserved ones say what they hold."""
-    match one.reserved:
-        case None:
-            return one.label
-        case Reserved.BELOW:
-            return f"below {_edge_text(one.upper)}"
-        case Reserved.ABOVE:
-            return f"{_edge_text(one.lower)} and above"
-        case Reserved.INVALID:
-            return "invalid (no number)"
-        case Reserved.MISSING:
-            return "missing (null)"
-        case Reserved.RARE:
-            return "rare labels"
-        case Reserved.UNSEEN:
-            return "labels the reference never had"
-
-
-def _edge_text(edge: Number | None) -> str:
-    return f"{edge:.6g}" if isinstance(edge, float) else str(edge)
+    return with_unit(metric, amount(metric, value, 4))

@@ -1,14 +1,13 @@
-"""Tell receivers that alerts began or ended: what goes into the outbox, and what is kept back and why.
+"""Dispatch: which receiver is notified of which alert event, and what is kept back and why.
 
-An alert that begins is kept back by a silence, or by a backfill, whose alerts are of the past. An end is told to the
-receivers that were told of the beginning, and to no other. What is kept back is written, too, as `suppressed` with the
-reason, so that nothing is lost from the record.
+A beginning is kept back by a silence, or because a backfill found it: its alerts are of the past. An end is sent to the
+receivers that were sent the beginning, and to no other; the notification log knows them. What is kept back is written,
+too, as `suppressed` with the reason, so that nothing is missing from the record.
 
-Receivers that are told the state (Alertmanager) get no notification; they hear it from `resend`, which asks the same
-tellings.
+Alertmanager receives state instead of notifications: `alertmanager_sync` sends it, from the same notification log.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,12 +22,12 @@ from drift_monitor.store.outbox import Notification, NotificationState
 from drift_monitor.store.silences import Silence
 
 BACKFILL = "backfill"
-BEGINNING_UNTOLD = "its beginning was not told"
+BEGINNING_NOT_SENT = "its beginning was not told"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlertEvent:
-    """One alert that began or ended, and the episode that did."""
+    """One alert that began or ended, and its episode."""
 
     episode_id: str
     alert: Alert
@@ -40,96 +39,106 @@ class AlertEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What brought the news: an evaluation, or (`repeated_at`) the time that has passed since."""
+    """What caused the events: an evaluation (`is_past`: of a backfill), or the time since it (`repeated_at`)."""
 
     monitor: str
     window_end: datetime
     revision: int = 0
     repeated_at: datetime | None = None
+    is_past: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """News for one receiver, with the reason why it is kept back, if it is."""
+    """What becomes of one event for one receiver; with a `reason` it is kept back."""
 
-    news: AlertEvent
+    event: AlertEvent
     reason: str | None
     state: LogState
 
 
 def dispatch(
-    services: Services,
-    conn: Transaction,
-    occasion: Context,
-    receivers: Sequence[str],
-    news: Sequence[AlertEvent],
-    *,
-    is_past: bool = False,
+    services: Services, conn: Transaction, context: Context, receivers: Sequence[str], events: Sequence[AlertEvent]
 ) -> None:
-    """Write the news for each of these receivers; with `is_past`, what begins is kept back."""
-    if not news:
+    """Write the notifications of these events for each receiver, and what it was sent into the notification log."""
+    if not events:
         return
-    silenced = silences.active(conn)
-    known = _known(conn, news)
+    active_silences = silences.active(conn)
+    entries = notification_log.of_episodes(conn, [event.episode_id for event in events])
+    entry_of = {(entry.episode_id, entry.receiver): entry for entry in entries}
+    now = services.store.now(conn)
     for name in receivers:
         receiver = services.config.receiver(name)
-        told = [_told(receiver, one, known.get((one.episode_id, name)), silenced, is_past=is_past) for one in news]
+        decisions = [
+            _decide(event, receiver, entry_of.get((event.episode_id, name)), active_silences, is_past=context.is_past)
+            for event in events
+        ]
         if not receiver.is_told_the_state:
-            outbox.add(conn, _notifications(services, occasion, receiver, told))
-        _remember(conn, services.store.now(conn), name, told)
+            outbox.add(conn, _notifications(services, context, receiver, decisions))
+        begun = [
+            LogEntry(
+                episode_id=decision.event.episode_id,
+                receiver=name,
+                state=decision.state,
+                at=now,
+                alert=alert_document(decision.event.alert),
+            )
+            for decision in decisions
+            if decision.event.is_beginning
+        ]
+        notification_log.save(conn, begun)
 
 
-def _known(conn: Transaction, news: Sequence[AlertEvent]) -> Mapping[tuple[str, str], LogEntry]:
-    found = notification_log.of_episodes(conn, [one.episode_id for one in news])
-    return {(one.episode_id, one.receiver): one for one in found}
-
-
-def _told(
-    receiver: ReceiverConfig, news: AlertEvent, known: LogEntry | None, silenced: Sequence[Silence], *, is_past: bool
+def _decide(
+    event: AlertEvent,
+    receiver: ReceiverConfig,
+    entry: LogEntry | None,
+    active_silences: Sequence[Silence],
+    *,
+    is_past: bool,
 ) -> Decision:
-    if not news.is_beginning:
-        if known is not None and known.state is LogState.TOLD:
-            return Decision(news=news, reason=None, state=LogState.TOLD)
-        return Decision(news=news, reason=BEGINNING_UNTOLD, state=LogState.WITHHELD)
-    silence = covering(silenced, news.alert.labels)
+    if not event.is_beginning:
+        if entry is not None and entry.state is LogState.TOLD:
+            return Decision(event=event, reason=None, state=LogState.TOLD)
+        return Decision(event=event, reason=BEGINNING_NOT_SENT, state=LogState.WITHHELD)
+    silence = covering(active_silences, event.alert.labels)
     if silence is not None:
-        return Decision(news=news, reason=f"silence {silence.id}", state=LogState.SILENCED)
-    # How things stand is no matter of the past: it is told to whoever is told the state.
+        return Decision(event=event, reason=f"silence {silence.id}", state=LogState.SILENCED)
+    # A receiver of state is sent what is true now, also where a backfill found it.
     if is_past and not receiver.is_told_the_state:
-        return Decision(news=news, reason=BACKFILL, state=LogState.WITHHELD)
-    return Decision(news=news, reason=None, state=LogState.TOLD)
+        return Decision(event=event, reason=BACKFILL, state=LogState.WITHHELD)
+    return Decision(event=event, reason=None, state=LogState.TOLD)
 
 
 def _notifications(
-    services: Services, occasion: Context, receiver: ReceiverConfig, told: Sequence[Decision]
+    services: Services, context: Context, receiver: ReceiverConfig, decisions: Sequence[Decision]
 ) -> list[Notification]:
-    """First what is to be sent, then what is kept back, by reason."""
+    """First what is sent, then what is kept back, by reason: parts are numbered in this order, and ids follow."""
     key = NotificationKey(
-        monitor=occasion.monitor,
-        window_end=occasion.window_end,
-        revision=occasion.revision,
+        monitor=context.monitor,
+        window_end=context.window_end,
+        revision=context.revision,
         receiver=receiver.name,
-        repeated_at=occasion.repeated_at,
+        repeated_at=context.repeated_at,
     )
-    reasons = sorted({one.reason for one in told}, key=lambda reason: reason or "")
-    made: list[Notification] = []
-    for reason in reasons:
+    notifications: list[Notification] = []
+    for reason in sorted({decision.reason for decision in decisions}, key=lambda reason: reason or ""):
         parts = messages(
             key,
-            [one.news.alert for one in told if one.reason == reason],
+            [decision.event.alert for decision in decisions if decision.reason == reason],
             max_alerts=receiver.kind.max_alerts,
             external_url=services.external_url,
             send_resolved=receiver.kind.send_resolved,
-            first_part=len(made),
+            first_part=len(notifications),
         )
-        made += [
+        notifications += [
             Notification(
                 id=message.id,
-                monitor=occasion.monitor,
+                monitor=context.monitor,
                 receiver=receiver.name,
                 integration=receiver.integration,
-                window_end=occasion.window_end,
-                revision=occasion.revision,
+                window_end=context.window_end,
+                revision=context.revision,
                 part=message.part,
                 body=message.body,
                 state=NotificationState.PENDING if reason is None else NotificationState.SUPPRESSED,
@@ -137,19 +146,4 @@ def _notifications(
             )
             for message in parts
         ]
-    return made
-
-
-def _remember(conn: Transaction, moment: datetime, receiver: str, told: Sequence[Decision]) -> None:
-    begun = [
-        LogEntry(
-            episode_id=one.news.episode_id,
-            receiver=receiver,
-            state=one.state,
-            at=moment,
-            alert=alert_document(one.news.alert),
-        )
-        for one in told
-        if one.news.is_beginning
-    ]
-    notification_log.save(conn, begun)
+    return notifications

@@ -1,6 +1,6 @@
-"""Labels that identify an alert, wherever it is told, silenced or listed. A monitor's own never replace ours.
+"""Labels that identify an alert in notifications, silences and lists, and the addresses that alerts point to.
 
-Addresses of the pages that alerts and messages point to; empty where nobody said where those are served.
+A monitor's own labels never replace ours. An address is empty where nobody configured where it is served.
 """
 
 from enum import StrEnum
@@ -10,10 +10,23 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Rule, Severity
 
 DRIFT = "DataDrift"
+# Where the dashboards of config/grafana are, whatever Grafana serves them: their uids never change.
+_FEATURE_DASHBOARD, _OVERVIEW_DASHBOARD = "drift-feature", "drift-overview"
+
+
+class SelfAlert(StrEnum):
+    """An alert about a monitor itself; the value is its rule and its `alertname`."""
+
+    FAILING = "MonitorFailing"
+    STALE = "MonitorStale"
+
+    @property
+    def metric(self) -> str:
+        return "failing" if self is SelfAlert.FAILING else "stale"
 
 
 def drift_labels(monitor: MonitorConfig, feature: str, segment: str, rule: Rule) -> dict[str, str]:
-    """Those of an alert of one of the monitor's rules; what is empty is left out."""
+    """The labels of an alert of one of the monitor's rules; empty ones are left out."""
     own = {
         "alertname": DRIFT,
         "monitor": monitor.name,
@@ -27,13 +40,9 @@ def drift_labels(monitor: MonitorConfig, feature: str, segment: str, rule: Rule)
 
 
 def self_labels(monitor: MonitorConfig, alertname: str) -> dict[str, str]:
-    """Those of an alert about the monitor itself."""
+    """The labels of an alert about the monitor itself."""
     own = {"alertname": alertname, "monitor": monitor.name, "severity": Severity.WARNING.value}
     return {**monitor.labels, **own}
-
-
-# Where the dashboards of config/grafana are, whatever Grafana serves them: their uids never change.
-_FEATURE_DASHBOARD, _OVERVIEW_DASHBOARD = "drift-feature", "drift-overview"
 
 
 def monitor_url(external_url: str, monitor: str) -> str:
@@ -47,7 +56,7 @@ def feature_url(external_url: str, monitor: str, feature: str) -> str:
 
 
 def runbook_url(external_url: str, alertname: str) -> str:
-    """What to do about an alert: its section of the runbooks that the service itself serves."""
+    """The section about an alert in the runbooks that the service itself serves."""
     return f"{external_url.rstrip('/')}/runbooks#{quote(alertname.lower())}" if external_url else ""
 
 
@@ -55,17 +64,6 @@ def dashboard_url(grafana_url: str, monitor: str, feature: str) -> str:
     """The dashboard of a feature in Grafana; without a feature the overview of the monitor."""
     if not grafana_url:
         return ""
-    chosen = {"var-monitor": monitor, **({"var-feature": feature} if feature else {})}
+    variables = {"var-monitor": monitor, **({"var-feature": feature} if feature else {})}
     uid = _FEATURE_DASHBOARD if feature else _OVERVIEW_DASHBOARD
-    return f"{grafana_url.rstrip('/')}/d/{uid}?{urlencode(chosen)}"
-
-
-class SelfAlert(StrEnum):
-    """What is wrong with a monitor; the name is rule and `alertname`."""
-
-    FAILING = "MonitorFailing"
-    STALE = "MonitorStale"
-
-    @property
-    def metric(self) -> str:
-        return "failing" if self is SelfAlert.FAILING else "stale"
+    return f"{grafana_url.rstrip('/')}/d/{uid}?{urlencode(variables)}"

@@ -1,88 +1,76 @@
-"""Tell again, or at last, what still fires: repeats by interval, and what a silence had kept back.
+"""Repeats: send again what still fires, by interval, and send what a silence had kept back.
 
-    repeat      a receiver with `repeat_interval` was told that long ago, and nobody has acknowledged the alert
-    at last     its silence has ended, or the receiver came to the monitor while the alert fired
+    repeat      the receiver's `repeat_interval` has passed since the last time, and nobody has acknowledged the alert
+    at last     its silence has ended, or the receiver was added to the monitor while the alert fired
 
-What a silence covers is not repeated. The moment of the last telling is in the store, so a restart neither hastens
-nor forgets a repeat, and replicas don't double it: they take turns on the monitor's row.
+What a silence covers is not repeated. When a receiver was last notified is in the store, so a restart neither hastens
+nor forgets a repeat, and replicas don't double it: they take turns on the lock of the monitor's row.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from functools import partial
 
-from drift_monitor.alerting.active import firing_events
-from drift_monitor.alerting.dispatch import AlertEvent, Context, dispatch
+from drift_monitor.alerting.dispatch import Context, dispatch
+from drift_monitor.alerting.episodes import firing_events
 from drift_monitor.alerting.services import Services
 from drift_monitor.alerting.silences import covering
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.store import acknowledgements, alerts, monitors, notification_log, runs, silences
 from drift_monitor.store.connection import Transaction
-from drift_monitor.store.notification_log import LogEntry, LogState
+from drift_monitor.store.notification_log import LogState
 
 
 def repeat_due(services: Services) -> None:
     """One round over all monitors with open episodes. Only where something is due is anything locked or written."""
-    for monitor in _with_something_due(services):
-        services.store.transact(partial(_remind, services, monitor))
-
-
-def _with_something_due(services: Services) -> Sequence[MonitorConfig]:
     with services.store.read() as conn:
         now = services.store.now(conn)
-        drifting = {one.monitor for one in alerts.open_episodes(conn)}
-        return [
+        drifting = {episode.monitor for episode in alerts.open_episodes(conn)}
+        due = [
             monitor
             for monitor in services.config.monitors
-            if monitor.name in drifting and any(_due(services, conn, monitor, now).values())
+            if monitor.name in drifting and any(_due_episodes(services, conn, monitor, now).values())
         ]
+    for monitor in due:
+        services.store.transact(partial(_repeat, services, monitor))
 
 
-def _remind(services: Services, monitor: MonitorConfig, conn: Transaction) -> None:
-    alerts.lock(conn, monitor.name)  # no end may be written beside what is told here
-    monitors.lock(conn, monitor.name)
+def _repeat(services: Services, monitor: MonitorConfig, conn: Transaction) -> None:
+    alerts.lock(conn, monitor.name)  # no evaluation may write an end beside what is sent here
+    monitors.lock(conn, monitor.name)  # and no other replica may repeat the same
     now = services.store.now(conn)
-    due = _due(services, conn, monitor, now)
-    firing = _audible(conn, firing_events(services, conn, monitor))
-    occasion = _occasion(conn, monitor, now)
-    for receiver, episodes in due.items():
-        dispatch(services, conn, occasion, [receiver], [one for one in firing if one.episode_id in episodes])
+    last, active_silences = runs.last_done(conn, monitor.name), silences.active(conn)
+    context = Context(
+        monitor=monitor.name,
+        window_end=last.key.window_end if last else now,
+        revision=last.key.revision if last else 0,
+        repeated_at=now,
+    )
+    events = [
+        event
+        for event in firing_events(services, conn, monitor)
+        if covering(active_silences, event.alert.labels) is None
+    ]
+    for receiver, episodes in _due_episodes(services, conn, monitor, now).items():
+        dispatch(services, conn, context, [receiver], [event for event in events if event.episode_id in episodes])
 
 
-def _due(services: Services, conn: Transaction, monitor: MonitorConfig, now: datetime) -> Mapping[str, Collection[str]]:
-    """The open episodes that each receiver is to hear of (again), whatever is silenced."""
-    opened = [one.id for one in alerts.open_episodes(conn, monitor.name)]
+def _due_episodes(
+    services: Services, conn: Transaction, monitor: MonitorConfig, now: datetime
+) -> Mapping[str, Collection[str]]:
+    """The open episodes that each receiver is to be notified of (again), whatever is silenced."""
+    opened = [episode.id for episode in alerts.open_episodes(conn, monitor.name)]
     acknowledged = acknowledgements.of_episodes(conn, opened)
-    known = {(one.episode_id, one.receiver): one for one in notification_log.of_open_episodes(conn, monitor.name)}
+    entries = notification_log.of_open_episodes(conn, monitor.name)
+    entry_of = {(entry.episode_id, entry.receiver): entry for entry in entries}
 
     def is_due(episode: str, receiver: str) -> bool:
-        interval = None if episode in acknowledged else services.config.receiver(receiver).repeat_interval
-        return _is_due(known.get((episode, receiver)), interval, now)
-
-    return {receiver: {one for one in opened if is_due(one, receiver)} for receiver in monitor.receivers}
-
-
-def _audible(conn: Transaction, firing: Sequence[AlertEvent]) -> Sequence[AlertEvent]:
-    """What no silence covers."""
-    silenced = silences.active(conn)
-    return [one for one in firing if covering(silenced, one.alert.labels) is None]
-
-
-def _is_due(known: LogEntry | None, interval: timedelta | None, now: datetime) -> bool:
-    """Whether a receiver is to hear of an alert (again); `interval` None: it is not repeated."""
-    if known is None:
-        return True
-    match known.state:
-        case LogState.SILENCED:
+        entry = entry_of.get((episode, receiver))
+        if entry is None or entry.state is LogState.SILENCED:
             return True
-        case LogState.WITHHELD:
+        if entry.state is LogState.WITHHELD or episode in acknowledged:
             return False
-        case LogState.TOLD:
-            return interval is not None and now - known.at >= interval
+        interval = services.config.receiver(receiver).repeat_interval
+        return interval is not None and now - entry.at >= interval
 
-
-def _occasion(conn: Transaction, monitor: MonitorConfig, now: datetime) -> Context:
-    last = runs.last_done(conn, monitor.name)
-    if last is None:
-        return Context(monitor=monitor.name, window_end=now, repeated_at=now)
-    return Context(monitor=monitor.name, window_end=last.key.window_end, revision=last.key.revision, repeated_at=now)
+    return {receiver: {episode for episode in opened if is_due(episode, receiver)} for receiver in monitor.receivers}

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from drift_monitor.alerting.outcome import Watched
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Change, Transition, advance
+from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.divergence import DIVERGENCES, Estimate, Metric
+from drift_monitor.core.panes import Span
 from drift_monitor.core.rules import Measured, MeasurementStatus, Observation, Rule, judge
 from drift_monitor.store.alerts import AlertKey, AlertRecord
 from drift_monitor.store.measurements import Measurement
@@ -26,17 +27,63 @@ Transitions = Mapping[AlertKey, Transition]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What a window's alerts are judged on: every feature's measurement, and the monitor's own numbers."""
+
+    measurements: Sequence[Measurement]
+    monitor: Measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """One window of a monitor, read and measured, not yet committed.
+
+    `rows` are its live rows, `rows_read` those counted just now.
+    """
+
+    window: Span
+    revision: int
+    rows: int
+    rows_read: int
+    newest: datetime | None
+    watched: Watched
+    specs: Mapping[str, BinSpec]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Window:
-    """One window as the alerts saw it."""
+    """One window as its rules saw it."""
 
     at: datetime
     revision: int
     observations: Observations
 
 
+def measured_feature(measurement: Measurement) -> Measured:
+    """What the rules of a feature are judged on."""
+    values = {metric: measurement.estimate(metric) for metric in DIVERGENCES} | {
+        Metric.MISSING_RATIO: Estimate(measurement.live_missing_ratio),
+        Metric.UNSEEN_RATIO: Estimate(measurement.live_unseen_ratio),
+    }
+    return Measured(status=measurement.status, values=values)
+
+
+def measured_monitor(rows: int, newest: datetime | None, settled_at: datetime) -> Measured:
+    """What the rules of the monitor itself are judged on: rows of the window, and the age of its newest row."""
+    age = (settled_at - newest).total_seconds() if newest is not None else None
+    values: Mapping[Metric, Estimate] = {
+        Metric.ROWS: Estimate(value=float(rows)),
+        Metric.FRESHNESS: Estimate(value=age),
+    }
+    return Measured(status=MeasurementStatus.OK, values=values)
+
+
 def observe(rules: Iterable[Rule], watched: Watched) -> dict[AlertKey, Observation]:
     """What each rule saw of each feature, and of the monitor."""
-    features = [(one.feature, one.segment, measured_feature(one)) for one in watched.measurements]
+    features = [
+        (measurement.feature, measurement.segment, measured_feature(measurement))
+        for measurement in watched.measurements
+    ]
     observations: dict[AlertKey, Observation] = {}
     for rule in rules:
         if rule.metric.is_of_monitor:
@@ -78,24 +125,23 @@ def replay_all(
     states, rounds = dict(before), []
     for window in windows:
         transitions = advance_all(rules, states, window)
-        states.update({key: one.state for key, one in transitions.items()})
+        states.update({key: transition.state for key, transition in transitions.items()})
         rounds.append(transitions)
     return tuple(rounds)
 
 
 def revised(present: States, rounds: Sequence[Transitions]) -> dict[AlertKey, Transition]:
     """Where the replay ended, as changes of the present: only the difference fires or resolves."""
-    ended: dict[AlertKey, AlertState] = {}
-    for transitions in rounds:
-        ended.update({key: one.state for key, one in transitions.items()})
-    return {
-        key: Transition(
-            state=state,
-            change=_difference(present.get(key, INACTIVE), state),
-            reason="late rows changed the counts of an earlier window",
-        )
-        for key, state in ended.items()
-    }
+    ended = {key: transition.state for transitions in rounds for key, transition in transitions.items()}
+    changes: dict[AlertKey, Transition] = {}
+    for key, state in ended.items():
+        was_firing = present.get(key, INACTIVE).phase is AlertPhase.FIRING
+        is_firing = state.phase is AlertPhase.FIRING
+        # What happened in between is over: people were notified of the present, and hear only how it differs now.
+        change = Change.NONE if was_firing == is_firing else Change.FIRED if is_firing else Change.RESOLVED
+        reason = "late rows changed the counts of an earlier window"
+        changes[key] = Transition(state=state, change=change, reason=reason)
+    return changes
 
 
 def records(observations: Observations, transitions: Transitions) -> tuple[AlertRecord, ...]:
@@ -105,29 +151,3 @@ def records(observations: Observations, transitions: Transitions) -> tuple[Alert
         for key, observation in observations.items()
         if key in transitions
     )
-
-
-def _difference(present: AlertState, replayed: AlertState) -> Change:
-    was, now = present.phase is AlertPhase.FIRING, replayed.phase is AlertPhase.FIRING
-    if was and not now:
-        return Change.RESOLVED
-    return Change.FIRED if now and not was else Change.NONE
-
-
-def measured_feature(measurement: Measurement) -> Measured:
-    """What the rules of a feature are judged on."""
-    values = {metric: measurement.estimate(metric) for metric in DIVERGENCES} | {
-        Metric.MISSING_RATIO: Estimate(measurement.live_missing_ratio),
-        Metric.UNSEEN_RATIO: Estimate(measurement.live_unseen_ratio),
-    }
-    return Measured(status=measurement.status, values=values)
-
-
-def measured_monitor(rows: int, newest: datetime | None, settled_at: datetime) -> Measured:
-    """What the rules of the monitor itself are judged on: rows of the window, and the age of its newest row."""
-    age = (settled_at - newest).total_seconds() if newest is not None else None
-    values: Mapping[Metric, Estimate] = {
-        Metric.ROWS: Estimate(value=float(rows)),
-        Metric.FRESHNESS: Estimate(value=age),
-    }
-    return Measured(status=MeasurementStatus.OK, values=values)

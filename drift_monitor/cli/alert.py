@@ -12,7 +12,8 @@ from rich.text import Text
 from drift_monitor.alerting.episodes import former_rule
 from drift_monitor.alerting.silences import acknowledge_alert, withdraw_acknowledgement
 from drift_monitor.cli.flags import author_flag, comment_flag, config_flag, login_name, open_history
-from drift_monitor.cli.printing import MINUTE, completed, emit_json, emit_shown, plain, shortened, table, tell
+from drift_monitor.cli.output import emit_json, tell
+from drift_monitor.cli.tables import completed, emit_shown, plain, shortened, table
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import Config
 from drift_monitor.core.rules import Severity
@@ -20,7 +21,7 @@ from drift_monitor.errors import InputError
 from drift_monitor.queries.alerts import ActiveAlert, active_alerts, read_alerts
 from drift_monitor.store.alerts import AlertRow
 from drift_monitor.store.connection import Store
-from drift_monitor.web.pages.phrases import metric_text, threshold_text
+from drift_monitor.words import amount, minute, threshold
 
 _COLUMNS = ("id", "alert", "value", "threshold", "since (UTC)")
 _STYLES = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: ""}
@@ -124,7 +125,7 @@ def _table(found: Sequence[ActiveAlert]) -> RenderableType:
     for index, column in enumerate(shown.columns):
         column.no_wrap = index != 1
     for one in found:
-        since = f"{_since(one):{MINUTE}}"
+        since = minute(_since(one))
         shown.add_row(ids.get(_id(one) or "", "–"), Text("\n").join(_described(one)), *_numbers(one), since)
     return shown
 
@@ -137,7 +138,7 @@ def _described(one: ActiveAlert) -> Iterator[Text]:
     yield Text.assemble(f"{of.metric}, ", (of.severity, _STYLES[Severity(of.severity)]), pending)
     if one.handling.silenced_by:
         last = max(one.handling.silenced_by, key=lambda silence: silence.ends_at)
-        yield plain(f"silenced until {last.ends_at:{MINUTE}} by {last.author}: {last.comment}")
+        yield plain(f"silenced until {minute(last.ends_at)} by {last.author}: {last.comment}")
     if one.handling.acknowledged is not None:
         yield plain(f"{one.handling.acknowledged.author} looks after it: {one.handling.acknowledged.comment}")
 
@@ -147,7 +148,7 @@ def _numbers(one: ActiveAlert) -> tuple[str, str]:
     if not isinstance(one.of, AlertRow):
         return "–", "–"
     rule = former_rule(one.of, one.of.threshold)  # as the alert remembers it
-    return metric_text(rule.metric, one.of.alert.value), threshold_text(rule)
+    return amount(rule.metric, one.of.alert.value), threshold(rule)
 
 
 def _since(one: ActiveAlert) -> datetime:

@@ -10,11 +10,11 @@ import click
 from drift_monitor.alerting.services import Services
 from drift_monitor.app import open_services
 from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
-from drift_monitor.cli.printing import tell
+from drift_monitor.cli.output import tell
 from drift_monitor.cli.progress import Show, showing_progress
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import MonitorConfig
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import InputError, SourceError
 from drift_monitor.evaluation.attempt import Result
 from drift_monitor.evaluation.backfill import Progress as Step
@@ -38,7 +38,7 @@ class BackfillCounts:
         elif step.result is Result.DONE:
             self.evaluated += 1
         else:
-            self.problem = f"the window that ends at {instant(step.window_end)} is {step.result.value}; see the log"
+            self.problem = f"the window that ends at {rfc3339(step.window_end)} is {step.result.value}; see the log"
 
     def __str__(self) -> str:
         return f"{self.monitor}: {self.evaluated:,} windows evaluated, {self.there:,} already there"
@@ -60,7 +60,7 @@ def backfill(
     Can be interrupted and started again: what is stored is not read or evaluated twice.
     """
     if start >= end:
-        raise InputError(f"--from {instant(start)} must be before --to {instant(end)}")
+        raise InputError(f"--from {rfc3339(start)} must be before --to {rfc3339(end)}")
     config = load(config_file)
     chosen = [config.monitor(name) for name in dict.fromkeys(monitors)] if monitors else config.monitors
     try:

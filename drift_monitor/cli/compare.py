@@ -8,7 +8,8 @@ from rich.console import RenderableType
 
 from drift_monitor.cli.comparison_page import PER_NAT, comparison_page
 from drift_monitor.cli.flags import units_flag
-from drift_monitor.cli.printing import count, emit, emit_json, emit_shown, number, plain, table, tell
+from drift_monitor.cli.output import emit, emit_json, tell
+from drift_monitor.cli.tables import emit_shown, plain, table
 from drift_monitor.clock import SystemClock
 from drift_monitor.comparison.files import read_files
 from drift_monitor.comparison.frames import compare as compare_frames
@@ -16,6 +17,7 @@ from drift_monitor.comparison.report import ComparisonReport
 from drift_monitor.comparison.tables import compare_tables
 from drift_monitor.errors import DatasetError, InputError
 from drift_monitor.sources.source import Source
+from drift_monitor.words import count, number
 
 _COLUMNS = (
     *("feature", "kind", "live rows", "KL live‖ref", "KL ref‖live", "noise floor", "PSI", "PSI 95 %"),

@@ -11,11 +11,12 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from drift_monitor.cli.printing import BITS_PER_NAT
+from drift_monitor import words
+from drift_monitor.cli.tables import BITS_PER_NAT
 from drift_monitor.comparison.report import ComparisonReport, FeatureComparison
 from drift_monitor.core.comparison import Direction
+from drift_monitor.web import phrases
 from drift_monitor.web.charts.bins import BinBar, bins_chart
-from drift_monitor.web.pages import phrases
 
 PER_NAT: Final = {"nats": 1.0, "bits": BITS_PER_NAT}
 _SHOWN = ("psi", "kl_live_reference", "kl_reference_live")
@@ -65,21 +66,21 @@ def _feature(one: FeatureComparison, document: dict[str, Any], units: str) -> Sh
         name=one.feature,
         numbers=document,
         intervals=[_value(document, name) for name in _SHOWN],
-        direction=phrases.DIRECTION_NAMES[Direction(direction)] if direction else "too few rows",
+        direction=words.DIRECTION_NAMES[Direction(direction)] if direction else "too few rows",
         chart=bins_chart(_bars(one, document), title=f"{one.feature}: live over reference", unit=units),
     )
 
 
 def _value(document: dict[str, Any], name: str) -> PrintedEstimate:
     low, high = document[f"{name}_low"], document[f"{name}_high"]
-    interval = "" if low is None else f"{phrases.number_text(low)} … {phrases.number_text(high)}"
-    return PrintedEstimate(text=phrases.number_text(document[name]), interval=interval)
+    interval = "" if low is None else f"{words.number(low)} … {words.number(high)}"
+    return PrintedEstimate(text=words.number(document[name]), interval=interval)
 
 
 def _bars(one: FeatureComparison, document: dict[str, Any]) -> list[BinBar]:
     return [
         BinBar(
-            name=phrases.bin_text(each),
+            name=words.bin_name(each),
             label=shown["label"],
             live=shown["live_count"] / one.live.rows,
             reference=shown["reference_count"] / one.reference.rows,
@@ -104,9 +105,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=phrases.number_text,
-        share=phrases.share_text,
-        count=phrases.count_text,
+        number=words.number,
+        share=words.percent,
+        count=words.count,
         instant=phrases.instant_text,
         iso=phrases.iso_text,
     )

@@ -11,7 +11,8 @@ from rich.text import Text
 from drift_monitor.alerting.services import Services
 from drift_monitor.app import open_services
 from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
-from drift_monitor.cli.printing import count, emit_json, emit_shown, number, plain, table, tell
+from drift_monitor.cli.output import emit_json, tell
+from drift_monitor.cli.tables import emit_shown, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import Config, MonitorConfig
 from drift_monitor.core.divergence import Metric
@@ -20,6 +21,7 @@ from drift_monitor.evaluation.on_demand import Evaluated, deliver_once, evaluate
 from drift_monitor.queries.evaluations import EvaluatedAlert, Evaluation, evaluation_document
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.runs import RunState
+from drift_monitor.words import count, minute, number, span
 
 QUIET, DRIFT, NOT_EVALUATED = 0, 1, 3
 _STYLES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
@@ -114,7 +116,7 @@ def _shown(one: Evaluated) -> Iterator[RenderableType]:
     stored = ", evaluated before" if one.was_stored else ""
     heading = Text.assemble(
         (plain(run.key.monitor).plain, "bold"),
-        f"  {run.window_start:%Y-%m-%d %H:%M} to {run.key.window_end:%Y-%m-%d %H:%M} UTC, {run.state.value}{stored}",
+        f"  {span(run.window_start, run.key.window_end)}, {run.state.value}{stored}",
     )
     yield heading
     if evaluation.measurements:
@@ -159,6 +161,6 @@ def _alarm(alarm: EvaluatedAlert) -> Text:
     value, since = record.alert.value, record.alert.since
     whose = f"{record.key.feature}: " if record.key.feature else ""
     said = "" if value is None else f" {value:.4g}"
-    began = "" if since is None else f" since {since:%Y-%m-%d %H:%M}"
+    began = "" if since is None else f" since {minute(since)}"
     line = f"  {record.alert.phase.value} {rule.severity.value}: {whose}{rule.metric.value}{said}"
     return plain(f"{line}, threshold {rule.threshold:g}{began}", style=_STYLES[rule.severity])

@@ -8,9 +8,9 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from drift_monitor.alerting.annotations import DIRECTION_SENTENCES
+from drift_monitor import words
 from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_history, time_flag, units_flag
-from drift_monitor.cli.printing import count, emit_shown, in_bits, number, plain, table
+from drift_monitor.cli.tables import emit_shown, in_bits, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import DIVERGENCES, Metric
@@ -25,7 +25,6 @@ from drift_monitor.queries.evaluations import (
 from drift_monitor.store.measurements import Measurement
 
 BAR = 24  # characters of the longest bar
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 _RESERVED = frozenset({"below", "above", "invalid", "missing", "rare", "unseen"})
 
 
@@ -43,7 +42,7 @@ def explain(config_file: Path, monitor: str, feature: str | None, at: datetime |
     measurement = feature_of(evaluation, feature)
     if units == "bits":
         measurement = in_bits(measurement)
-    alarms = [alarm for alarm in evaluation.alarms if alarm.record.key.feature == measurement.feature]
+    alarms = [alarm for alarm in evaluation.alerts if alarm.record.key.feature == measurement.feature]
     emit_shown(*_chart(evaluation, measurement, alarms, units))
 
 
@@ -66,22 +65,22 @@ def _chart(
 def _heading(one: Measurement) -> Iterator[Text]:
     yield Text.assemble((plain(one.feature).plain, "bold"), f" of {plain(one.monitor).plain}")
     yield plain(
-        f"{one.window_start:%Y-%m-%d %H:%M} to {one.window_end:%Y-%m-%d %H:%M} UTC, {one.status.value}: "
-        f"{count(one.live_rows)} live rows against {count(one.reference_rows)} reference rows"
+        f"{words.span(one.window_start, one.window_end)}, {one.status.value}: "
+        f"{words.count(one.live_rows)} live rows against {words.count(one.reference_rows)} reference rows"
     )
     if one.error is not None:
         yield plain(one.error, style="red")
     if one.value(Metric.PSI) is not None:
-        yield Text(DIRECTION_SENTENCES[one.direction or Direction.NONE])
+        yield Text(words.DIRECTION_SENTENCES[one.direction or Direction.NONE])
 
 
 def _values(one: Measurement, units: str) -> RenderableType:
     shown = table(("", "value", "95 %, noise taken off", "unit"), numbers=("value", "95 %, noise taken off"))
     for metric in DIVERGENCES:
         value, low, high, _ = one.estimate(metric)
-        interval = "–" if low is None else f"{number(low)} to {number(high)}"
-        shown.add_row(metric.label, number(value), interval, units if metric.unit else "")
-    shown.add_row("noise floor of KL", number(one.noise_floor), "", units)
+        interval = "–" if low is None else f"{words.number(low)} to {words.number(high)}"
+        shown.add_row(metric.label, words.number(value), interval, units if metric.unit else "")
+    shown.add_row("noise floor of KL", words.number(one.noise_floor), "", units)
     return shown
 
 
@@ -96,21 +95,14 @@ def _bins(bins: list[JsonObject], units: str) -> RenderableType:
             continue
         shown.add_row(
             plain(one["label"]),
-            f"{before:.1%}",
-            Text(bar(before, longest), style="blue"),
-            f"{now:.1%}",
-            Text(bar(now, longest), style="magenta"),
+            words.percent(before),
+            Text(words.bar(before / longest if longest else 0.0, BAR), style="blue"),
+            words.percent(now),
+            Text(words.bar(now / longest if longest else 0.0, BAR), style="magenta"),
             _signed(one["contribution_live_reference"]),
             _signed(one["contribution_reference_live"]),
         )
     return shown
-
-
-def bar(share: float, longest: float) -> str:
-    """A bar in eighths of a character; the longest share fills it."""
-    eighths = round(share / longest * BAR * 8) if longest else 0
-    full, rest = divmod(eighths, 8)
-    return ("█" * full + _EIGHTHS[rest].strip()).ljust(BAR)
 
 
 def _shares(counts: list[int]) -> list[float]:
@@ -125,7 +117,11 @@ def _signed(value: float | None) -> str:
 def _alarm(alarm: EvaluatedAlert) -> str:
     record, rule = alarm.record, alarm.rule
     observed = record.observation.value
-    saw = f"saw {observed:.4g}" if observed is not None else f"saw nothing ({record.observation.cause})"
+    saw = (
+        f"saw {words.amount(rule.metric, observed, 4)}"
+        if observed is not None
+        else f"saw nothing ({record.observation.cause})"
+    )
     since = record.alert.since
-    began = f" since {since:%Y-%m-%d %H:%M}" if since is not None else ""
+    began = f" since {words.minute(since)}" if since is not None else ""
     return f"{rule.id}: {record.alert.phase.value}{began}, {saw}, {rule.side} {rule.threshold:g} breaches"

@@ -17,9 +17,8 @@ from zoneinfo import ZoneInfo
 import click
 
 from drift_monitor.clock import SystemClock
-from drift_monitor.config.durations import parse_duration
 from drift_monitor.config.schema import Config
-from drift_monitor.config.timing import parse_instant
+from drift_monitor.core.times import parse_duration, parse_instant
 from drift_monitor.errors import InputError
 from drift_monitor.store import migrate
 from drift_monitor.store.connection import Store

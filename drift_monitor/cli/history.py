@@ -11,14 +11,16 @@ import click
 from rich.console import RenderableType
 
 from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_history, time_flag, units_flag
+from drift_monitor.cli.output import emit, emit_bytes, emit_json
 from drift_monitor.cli.parquet import parquet_bytes
-from drift_monitor.cli.printing import count, emit, emit_bytes, emit_json, emit_shown, in_bits, number, plain, table
+from drift_monitor.cli.tables import emit_shown, in_bits, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.divergence import Metric
 from drift_monitor.errors import InputError
 from drift_monitor.queries.evaluations import MEASUREMENT_COLUMNS, JsonObject, measurement_document
 from drift_monitor.queries.evaluations import history as read_history
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
+from drift_monitor.words import count, minute, number
 
 _COLUMNS = (
     *("window end", "feature", "status", "live rows", "reference rows", "KL live‖ref", "KL ref‖live"),
@@ -100,7 +102,7 @@ def _table(found: Sequence[Measurement]) -> RenderableType:
     shown = table(_COLUMNS, numbers=_COLUMNS[3:12])
     for one in found:
         shown.add_row(
-            f"{one.window_end:%Y-%m-%d %H:%M}",
+            minute(one.window_end),
             plain(one.feature),
             one.status.value,
             count(one.live_rows),

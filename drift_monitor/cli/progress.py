@@ -18,9 +18,11 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from drift_monitor.cli.printing import plain, tell
-from drift_monitor.core.times import instant
+from drift_monitor.cli.output import tell
+from drift_monitor.cli.tables import plain
+from drift_monitor.core.times import rfc3339
 from drift_monitor.evaluation.backfill import Progress as Step
+from drift_monitor.words import minute
 
 _LINES = 20  # of progress a monitor, where nobody watches a bar
 
@@ -68,14 +70,14 @@ class _Bars:
     def __call__(self, monitor: str, step: Step) -> None:
         if monitor not in self._tasks:
             self._tasks[monitor] = self._progress.add_task(plain(monitor).plain, window="")
-        window = f"{step.window_end:%Y-%m-%d %H:%M}"
+        window = minute(step.window_end)
         self._progress.update(self._tasks[monitor], completed=step.done, total=step.total, window=window)
 
 
 def _tell_step(monitor: str, step: Step) -> None:
     every = max(1, step.total // _LINES)
     if step.done % every == 0 or step.done == step.total:
-        tell(f"{monitor}: {step.done:,} of {step.total:,} windows, up to {instant(step.window_end)}")
+        tell(f"{monitor}: {step.done:,} of {step.total:,} windows, up to {rfc3339(step.window_end)}")
 
 
 @contextmanager

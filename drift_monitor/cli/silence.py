@@ -19,16 +19,17 @@ from drift_monitor.cli.flags import (
     open_history,
     time_flag,
 )
-from drift_monitor.cli.printing import MINUTE, completed, emit, emit_json, emit_shown, plain, shortened, table, tell
+from drift_monitor.cli.output import emit, emit_json, tell
+from drift_monitor.cli.tables import completed, emit_shown, plain, shortened, table
 from drift_monitor.config.loading import load
 from drift_monitor.config.report import close_match
 from drift_monitor.config.schema import Config
 from drift_monitor.core.matching import Matcher, parse_matcher
 from drift_monitor.errors import InputError
-from drift_monitor.queries.alert_documents import silence_document
-from drift_monitor.queries.alerts import active_alerts, read_silence
+from drift_monitor.queries.alerts import active_alerts, read_silence, silence_document
 from drift_monitor.store.connection import Store
 from drift_monitor.store.silences import Silence, SilenceState
+from drift_monitor.words import minute
 
 _COLUMNS = ("id", "state", "silence", "from (UTC)", "until (UTC)")
 
@@ -95,7 +96,7 @@ def add(
         emit_json(silence_document(added, state))
         return
     emit(added.id)
-    tell(f"silent from {added.starts_at:{MINUTE}} to {added.ends_at:{MINUTE}} UTC: {_written(added)}")
+    tell(f"silent from {minute(added.starts_at)} to {minute(added.ends_at)} UTC: {_written(added)}")
     if covered and state is SilenceState.ACTIVE:
         alerts = "1 alert that fires" if covered == 1 else f"{covered} alerts that fire"
         tell(f"this covers {alerts} now; whoever was told of it is told when it is over")
@@ -176,9 +177,7 @@ def _table(found: Sequence[tuple[Silence, SilenceState]]) -> RenderableType:
         lines = (*map(str, one.matchers), f"{one.author}: {one.comment}")
         said = Text("\n").join(map(plain, lines))
         style = "dim" if state is SilenceState.EXPIRED else ""
-        shown.add_row(
-            ids[one.id], state.value, said, f"{one.starts_at:{MINUTE}}", f"{one.ends_at:{MINUTE}}", style=style
-        )
+        shown.add_row(ids[one.id], state.value, said, minute(one.starts_at), minute(one.ends_at), style=style)
     return shown
 
 

@@ -15,16 +15,16 @@ from rich.table import Table
 from rich.text import Text
 
 from drift_monitor.alerting.services import Services
-from drift_monitor.cli.printing import plain
+from drift_monitor.cli.tables import plain
 from drift_monitor.demo.catalogue import DemoData
 from drift_monitor.demo.database import History
 from drift_monitor.demo.incidents import Incident
 from drift_monitor.store import alerts
 from drift_monitor.store.alerts import AlertRow, Episode
+from drift_monitor.words import minute
 
 NOTICED_WITHIN = timedelta(hours=24)
 _DAY = "%Y-%m-%d"
-_MOMENT = f"{_DAY} %H:%M"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def incident_table(summary: Summary) -> Table:
         table.add_column(column, overflow="fold")
     for one in summary.verdicts:
         what = Text.assemble((one.incident.feature, "bold"), "\n", one.incident.description)
-        table.add_row(what, f"{one.incident.start:{_MOMENT}}", _first_alert(one))
+        table.add_row(what, minute(one.incident.start), _first_alert(one))
     return table
 
 

@@ -24,10 +24,11 @@ from drift_monitor.config.sections import (
     SourceSection,
     StoreSection,
 )
-from drift_monitor.config.timing import DEFAULT_EVERY, effective_pane, parse_instant
+from drift_monitor.config.timing import DEFAULT_EVERY, effective_pane
 from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
 from drift_monitor.core.distribution import Smoothing
 from drift_monitor.core.rules import Comparand, Rule
+from drift_monitor.core.times import parse_instant
 from drift_monitor.errors import Problem
 
 

@@ -21,8 +21,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
-from drift_monitor.config.durations import EXPECTED, parse_duration
 from drift_monitor.config.outbound import mistake_in
+from drift_monitor.core.times import A_DURATION, parse_duration
 from drift_monitor.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
@@ -44,12 +44,12 @@ def _duration(value: Any) -> Any:
         return value
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str):
-        raise mistake(f"must be {EXPECTED}")
+        raise mistake(f"must be {A_DURATION}")
     try:
         return parse_duration(text)
     except InputError:
         unit = f"did you mean {text}s?" if text.isdecimal() else ""
-        raise mistake(f"must be {EXPECTED}", unit) from None
+        raise mistake(f"must be {A_DURATION}", unit) from None
 
 
 def _positive(value: timedelta) -> timedelta:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from drift_monitor.config.durations import format_duration
 from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
 from drift_monitor.core.rules import Rule
+from drift_monitor.core.times import format_duration
 
 SECRET = "<secret>"  # noqa: S105 - what stands in a secret's place
 

@@ -21,7 +21,7 @@ from drift_monitor.core.divergence import Metric
 from drift_monitor.core.panes import PaneGrid
 from drift_monitor.core.rules import Comparand, Rule, Severity
 from drift_monitor.core.schedule import Cron, Every, Schedule
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import InputError, Problem
 
 Binning = InstanceOf[Quantiles] | InstanceOf[Uniform] | InstanceOf[Edges] | InstanceOf[Top]
@@ -85,7 +85,7 @@ class FixedRange(Value):
     to: datetime
 
     def public(self) -> dict[str, Any]:
-        return {"from": instant(self.from_), "to": instant(self.to)}
+        return {"from": rfc3339(self.from_), "to": rfc3339(self.to)}
 
 
 class Trailing(Value):

@@ -1,29 +1,19 @@
 """Times that must fit each other: schedule, panes, window, reference range and retention."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from drift_monitor.config.document import Path_
-from drift_monitor.config.durations import format_duration
 from drift_monitor.config.report import Draft, Report
 from drift_monitor.config.sections import MonitorSection, ReferenceSection, RetentionSection
 from drift_monitor.core.panes import PaneGrid
 from drift_monitor.core.schedule import Cron, interval
+from drift_monitor.core.times import format_duration, parse_instant
 from drift_monitor.errors import InputError
 
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 DEFAULT_EVERY = _HOUR
-
-
-def parse_instant(text: str, zone: ZoneInfo) -> datetime:
-    """A date (its midnight) or a date with time, in the zone unless it has an offset; as UTC. Raises InputError."""
-    try:
-        moment = datetime.fromisoformat(text)
-        local = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-        return local.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InputError(f"{text!r} is no date such as 2026-09-01 or 2026-09-01T06:00") from None
 
 
 def nominal_interval(section: MonitorSection) -> timedelta:

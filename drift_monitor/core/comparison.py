@@ -6,7 +6,7 @@ milliseconds.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,7 +18,6 @@ from drift_monitor.core.distribution import (
     SUM_TOLERANCE,
     FloatArray,
     Mask,
-    Pair,
     Smoothing,
     SmoothingMethod,
     probabilities,
@@ -33,7 +32,7 @@ from drift_monitor.core.divergence import (
     contributions_reference_live,
 )
 from drift_monitor.core.histogram import Counts, Histogram
-from drift_monitor.core.significance import Estimates, estimates, kl_floor
+from drift_monitor.core.significance import Estimates, FeatureEstimates, estimates, kl_floor
 from drift_monitor.errors import InputError
 
 Interval = tuple[float, float]
@@ -138,38 +137,45 @@ def _compare(live: Sequence[Counts], reference: Sequence[Counts], smoothing: Smo
 
 
 def _compare_block(live: Sequence[Counts], reference: Sequence[Counts], smoothing: Smoothing) -> list[Comparison]:
-    present = _present(live)
+    sizes = [len(counts) for counts in live]
+    present = None if min(sizes) == max(sizes) else np.arange(max(sizes)) < np.array(sizes)[:, None]
     live_counts, reference_counts = _padded(live, present), _padded(reference, present)
     pair = smooth(live_counts, reference_counts, smoothing, present)
     estimated = estimates(pair)
-    rows = zip(
+    forward, reverse = contributions_live_reference(pair), contributions_reference_live(pair)
+    for contributions in (forward, reverse):
+        contributions.setflags(write=False)  # features see their row of it
+    columns = zip(
         live_counts.sum(axis=1).tolist(),
         reference_counts.sum(axis=1).tolist(),
-        zip(*(_by_feature(columns) for columns in estimated.values()), strict=True),
         kl_floor(pair).tolist(),
-        _contributions(pair, [len(counts) for counts in live]),
         _directions(estimated),
+        forward,
+        reverse,
+        sizes,
         strict=True,
     )
     return [
         Comparison(
             live_rows=live_rows,
             reference_rows=reference_rows,
-            estimates=dict(zip(estimated, of_feature, strict=True)),
+            estimates=FeatureEstimates(estimated, at),
             noise_floor=floor,
-            contributions=contributions,
+            contributions={"live_reference": p[:size], "reference_live": q[:size]},
             direction=direction,
         )
-        for live_rows, reference_rows, of_feature, floor, contributions, direction in rows
+        for at, (live_rows, reference_rows, floor, direction, p, q, size) in enumerate(columns)
     ]
 
 
-def _by_feature(columns: Estimates) -> Iterator[Estimate]:
-    """One estimate a feature; an infinite one has no interval."""
-    low, high = columns.low.tolist(), columns.high.tolist()
-    if not np.isfinite(columns.value).all():
-        low, high = ([None if end != end else end for end in ends] for ends in (low, high))
-    return map(Estimate._make, zip(columns.value.tolist(), low, high, columns.corrected.tolist(), strict=True))
+def _padded(rows: Sequence[Counts], present: Mask | None) -> Counts:
+    """(F, K) with K the longest row; `present`, where rows differ in length, is True where a feature has a bin."""
+    together = np.concatenate(rows)
+    if present is None:
+        return together.reshape(len(rows), -1)
+    padded = np.zeros(present.shape, dtype=np.int64)
+    padded[present] = together
+    return padded
 
 
 def _directions(estimated: Mapping[Metric, Estimates]) -> list[Direction]:
@@ -188,28 +194,6 @@ def _directions(estimated: Mapping[Metric, Estimates]) -> list[Direction]:
         default=members.index(Direction.RESHAPED),
     )
     return [members[code] for code in codes.tolist()]
-
-
-def _contributions(pair: Pair, sizes: Sequence[int]) -> list[Mapping[str, FloatArray]]:
-    forward, reverse = contributions_live_reference(pair), contributions_reference_live(pair)
-    forward.setflags(write=False)
-    reverse.setflags(write=False)
-    return [
-        {"live_reference": p[:size], "reference_live": q[:size]}
-        for p, q, size in zip(forward, reverse, sizes, strict=True)
-    ]
-
-
-def _present(rows: Sequence[Counts]) -> Mask:
-    """(F, K) with K the longest row: True where a feature has a bin."""
-    sizes = np.array([len(row) for row in rows])
-    return np.arange(sizes.max()) < sizes[:, None]
-
-
-def _padded(rows: Sequence[Counts], present: Mask) -> Counts:
-    padded = np.zeros(present.shape, dtype=np.int64)
-    padded[present] = np.concatenate(rows)
-    return padded
 
 
 def _counts(values: ArrayLike, side: str) -> Counts:

@@ -119,6 +119,11 @@ class Masses:
         return np.where(self.is_near, self.both * series, 0.5 * self.both * self.log_ratio - self.difference)
 
     @cached_property
+    def log_larger(self) -> FloatArray:
+        """ln(1 + |x|): the logarithm of the larger of p and q over their mean."""
+        return np.log1p(np.abs(self.lean))
+
+    @cached_property
     def roots(self) -> tuple[FloatArray, FloatArray]:
         """sqrt p and sqrt q."""
         return np.sqrt(self.live), np.sqrt(self.reference)

@@ -42,13 +42,14 @@ skewed features with few rows a bin are too high rather than too low.
 An infinite divergence (smoothing `none`) has no interval: both ends are NaN here, None for users.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from drift_monitor.core.distribution import FloatArray, Pair
-from drift_monitor.core.divergence import DIVERGENCES, Divergence, Metric
+from drift_monitor.core.divergence import DIVERGENCES, Divergence, Estimate, Metric
 
 Z95 = 1.96  # standard deviations of a normal that leave 2.5 % on each side
 
@@ -64,6 +65,31 @@ class Estimates:
     corrected: FloatArray
     low: FloatArray
     high: FloatArray
+
+
+class FeatureEstimates(Mapping[Metric, Estimate]):
+    """The estimates of one of the features, each made when it is asked for: a block of 512 has 2,560 of them."""
+
+    __slots__ = ("_at", "_columns")
+
+    def __init__(self, columns: Mapping[Metric, Estimates], at: int) -> None:
+        self._columns, self._at = columns, at
+
+    def __getitem__(self, metric: Metric) -> Estimate:
+        columns, at = self._columns[metric], self._at
+        value, corrected = columns.value.item(at), columns.corrected.item(at)
+        if math.isinf(value):
+            return Estimate(value, corrected=corrected)
+        return Estimate(value, columns.low.item(at), columns.high.item(at), corrected)
+
+    def __iter__(self) -> Iterator[Metric]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 def kl_floor(pair: Pair) -> FloatArray:

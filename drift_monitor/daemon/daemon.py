@@ -1,7 +1,7 @@
 """The daemon as a whole: start, reload, drain, stop, and the two answers health checks ask for.
 
-start     heartbeat, watchdog, ticks: dispatch and deliver every second, and tell Alertmanager what has changed; every
-          minute check the monitors themselves, remind of what still fires, and tell Alertmanager how all stands;
+start     lease keeper, watchdog, ticks: dispatch and deliver every second, and tell Alertmanager what has changed;
+          every minute check the monitors themselves, remind of what still fires, and tell Alertmanager how all stands;
           housekeeping every hour
 reload    a new configuration is checked as a whole, then swapped in; a refused one changes nothing
 drain     not ready at once; no further claims; running evaluations get `grace`, what is left is cancelled and
@@ -19,13 +19,12 @@ from drift_monitor.alerting.self_monitoring import check_monitors
 from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.delivery import DeliveryWorkers
 from drift_monitor.daemon.dispatcher import Dispatcher
-from drift_monitor.daemon.heartbeat import Heartbeat
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.daemon.ticker import Ticker
 from drift_monitor.daemon.watchdog import GapDetector, Watchdog
 from drift_monitor.errors import DriftMonitorError, StoreError
-from drift_monitor.store import leases, retention
-from drift_monitor.store.leases import Claim
+from drift_monitor.evaluation.lease_keeper import LeaseKeeper
+from drift_monitor.store import retention
 from drift_monitor.store.retention import RetentionLimits
 from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
 
@@ -48,8 +47,8 @@ class Daemon:
         self._settings = settings or DaemonSettings()
         self._reloading = threading.Lock()
         self._draining = threading.Event()
-        self._heartbeat = Heartbeat(services.store, self._settings)
-        self._dispatcher = Dispatcher(lambda: self._services, self._heartbeat, self._settings)
+        self._keeper = LeaseKeeper(services.store, self._settings.lease)
+        self._dispatcher = Dispatcher(lambda: self._services, self._keeper, self._settings)
         self._courier = DeliveryWorkers(lambda: self._services, self._settings)
         self._chore = self._guarded(chore) if chore else None
         self._ticker = Ticker(self._ticks(), services.clock)
@@ -66,7 +65,7 @@ class Daemon:
         telemetry = self._services.telemetry
         telemetry.workers(self._settings.workers)
         telemetry.config_loaded(self._services.clock.now())
-        self._heartbeat.start()
+        self._keeper.start()
         self._watchdog.start()
         self._ticker.start()
         log(_logger, INFO, "started", "The daemon has started.", monitors=len(self._services.config.monitors))
@@ -113,7 +112,7 @@ class Daemon:
         self._ticker.stop()
         self._watchdog.stop()
         is_finished = self._dispatcher.drain(self._settings.grace.total_seconds()) or self._abandon()
-        self._heartbeat.stop()
+        self._keeper.stop()
         is_finished = self._courier.flush(self._settings.farewell.total_seconds()) and is_finished
         self._dispatcher.close()
         self._courier.close()
@@ -125,20 +124,11 @@ class Daemon:
 
         In this order: a worker that ends by the cancelling would put its window off, as if the source had failed.
         """
-        self._heartbeat.stop()
-        for claim in self._heartbeat.held:
-            self._give_back(claim)
+        self._keeper.stop()
+        self._keeper.give_back(self._keeper.held)
         for source in self._services.sources.values():
             source.cancel()
         return self._dispatcher.drain(self._settings.farewell.total_seconds())
-
-    def _give_back(self, claim: Claim) -> None:
-        try:
-            self._services.store.transact(lambda conn: leases.release(conn, claim))
-        except StoreError as error:
-            log(_logger, WARN, "not_released", str(error), monitor=claim.key.monitor)
-        else:
-            log(_logger, INFO, "released", "A running window was given back.", monitor=claim.key.monitor)
 
     def _ticks(self) -> dict[str, tuple[timedelta, Callable[[], None]]]:
         often, seldom = self._settings.tick, self._settings.housekeeping
@@ -147,7 +137,7 @@ class Daemon:
             "deliver": (often, self._guarded(self._courier.deliver)),
             "check": (self._settings.resend, self._guarded(self._check)),
             "remind": (self._settings.resend, self._guarded(lambda: repeat_due(self._services))),
-            "resend": (often, self._guarded(lambda: self._herald.tell(self._services))),
+            "resend": (often, self._guarded(lambda: self._herald.tick(self._services))),
             "housekeeping": (seldom, self._guarded(self._keep_house)),
         }
 

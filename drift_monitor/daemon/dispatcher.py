@@ -11,14 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from drift_monitor.alerting.services import Services
-from drift_monitor.daemon.heartbeat import Heartbeat
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import InputError, StoreError
 from drift_monitor.evaluation.attempt import attempt
+from drift_monitor.evaluation.lease_keeper import LeaseKeeper
 from drift_monitor.evaluation.planning import plan_windows
 from drift_monitor.store import leases, runs
 from drift_monitor.store.leases import Claim
-from drift_monitor.store.runs import Trigger
 from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.telemetry.steps import Step
 
@@ -28,9 +27,9 @@ _logger = logging.getLogger(__name__)
 class Dispatcher:
     """Keeps up to `workers` evaluations going while any is due."""
 
-    def __init__(self, services: Callable[[], Services], heartbeat: Heartbeat, settings: DaemonSettings) -> None:
+    def __init__(self, services: Callable[[], Services], keeper: LeaseKeeper, settings: DaemonSettings) -> None:
         self._services = services
-        self._heartbeat = heartbeat
+        self._keeper = keeper
         self._settings = settings
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="worker")
         self._free = threading.Semaphore(settings.workers)
@@ -84,7 +83,7 @@ class Dispatcher:
     def _claim(self, services: Services) -> Claim | None:
         monitors = [monitor.name for monitor in services.config.monitors]
         claim = services.store.transact(
-            lambda conn: leases.claim(conn, services.owner, self._settings.lease, monitors=monitors)
+            lambda conn: leases.claim(conn, services.owner, self._keeper.lease, monitors=monitors)
         )
         if claim is not None:
             services.observe_step(Step.CLAIM_AFTER_COMMIT, f"{claim.key.monitor}/{claim.key.window_end.isoformat()}")
@@ -122,6 +121,5 @@ class Dispatcher:
         except InputError:  # the configuration was reloaded between claim and work, without this monitor
             services.store.transact(lambda conn: leases.release(conn, claim))
             return
-        with services.telemetry.busy_worker(), self._heartbeat.holding(claim):
-            # An interrupted backfill's windows keep its silence: their alerts are of the past.
-            attempt(services, monitor, claim, notify=claim.trigger is not Trigger.BACKFILL)
+        with services.telemetry.busy_worker(), self._keeper.holding(claim):
+            attempt(services, monitor, claim, notify_past=False)

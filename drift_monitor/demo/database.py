@@ -8,10 +8,11 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import InputError, SourceUnavailable
 
 Row = Sequence[Any]
@@ -98,7 +99,7 @@ def append_rows(path: Path, table: Table, until: datetime, rows_between: RowsBet
 
 def instant_text(at: datetime) -> str:
     """An instant as the tables hold it: UTC, whole seconds, of one width, so that texts sort as times do."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(at, "seconds")
 
 
 def _read(connection: sqlite3.Connection, table: Table) -> History | None:

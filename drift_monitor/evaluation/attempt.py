@@ -1,4 +1,4 @@
-"""One attempt at a claimed run, and what its failure means.
+"""One way to run a window, for commands and the daemon: plan, claim, attempt, and what a failure means.
 
 done        committed
 postponed   the source or the store failed: due again after a backoff, the attempt given back, alerts untouched
@@ -7,16 +7,23 @@ fenced      another replica holds the work now: nothing was written
 """
 
 import logging
+import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 
+from drift_monitor.alerting.rules import EvaluationResult
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
-from drift_monitor.errors import LeaseLost, SourceError, SourceUnavailable, StoreError
-from drift_monitor.evaluation.evaluate import evaluate
-from drift_monitor.store import leases
+from drift_monitor.core.times import rfc3339
+from drift_monitor.errors import LeaseLost, SourceError, SourceUnavailable, StoreError, StoreUnavailable
+from drift_monitor.evaluation.commit import Committed
+from drift_monitor.evaluation.evaluate import Gathered, evaluate, evaluate_together
+from drift_monitor.evaluation.lease_keeper import LeaseKeeper
+from drift_monitor.store import leases, runs
+from drift_monitor.store.connection import Transaction
 from drift_monitor.store.leases import Claim
-from drift_monitor.store.runs import RunState
+from drift_monitor.store.runs import RunKey, RunState
 from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
 from drift_monitor.telemetry.reasons import RunFailure
 
@@ -24,6 +31,8 @@ _logger = logging.getLogger(__name__)
 
 FIRST_DELAY = timedelta(seconds=30)  # after the first failure of a source or store; doubled each time
 LONGEST_DELAY = timedelta(minutes=15)
+PATIENCE = timedelta(seconds=30)  # for another process, or one that was killed, to let go: longer than a lease
+_POLL_SECONDS = 0.25
 
 
 class Result(StrEnum):
@@ -40,12 +49,53 @@ class Result(StrEnum):
         return self is Result.DONE
 
 
-def attempt(services: Services, monitor: MonitorConfig, claim: Claim, *, notify: bool = True) -> Result:
-    """Evaluate the claimed window; every failure is settled in the store, told to the log and counted."""
+def run_window(
+    services: Services, keeper: LeaseKeeper, monitor: MonitorConfig, planned: RunKey, *, notify_past: bool
+) -> tuple[RunKey, Result] | None:
+    """Evaluate a planned window, after older ones of its monitor that wait: what was attempted last, and how it ended.
+
+    The window itself, or an older one that can't be done and holds it up; None where another process did it meanwhile.
+    """
+    while (claim := _claim_towards(services, keeper, planned)) is not None:
+        with keeper.holding(claim):
+            result = attempt(services, monitor, claim, notify_past=notify_past)
+        if claim.key == planned or result is not Result.DONE:
+            return claim.key, result
+    return None
+
+
+def _claim_towards(services: Services, keeper: LeaseKeeper, key: RunKey) -> Claim | None:
+    """Claim the run, or the older one of its monitor that has to be evaluated before it; None where the run is done.
+
+    Waits for other processes; raises StoreUnavailable when they take too long.
+    """
+
+    def look(conn: Transaction) -> tuple[Claim | None, bool]:
+        run = runs.find(conn, key)
+        if run is not None and run.state is RunState.DONE:
+            return None, True
+        before = leases.blocking(conn, key)
+        wanted = key if before is None else before.key
+        return leases.claim(conn, services.owner, keeper.lease, key=wanted), False
+
+    pause = threading.Event()
+    for _ in range(int(PATIENCE.total_seconds() / _POLL_SECONDS)):
+        claim, is_done = services.store.transact(look)
+        if claim is not None or is_done:
+            return claim
+        pause.wait(_POLL_SECONDS)
+    raise StoreUnavailable(
+        f"monitor {key.monitor!r}, window {rfc3339(key.window_end)}: this window or an earlier one is being evaluated "
+        "by another process; wait for it, or stop it, and try again"
+    )
+
+
+def attempt(services: Services, monitor: MonitorConfig, claim: Claim, *, notify_past: bool = True) -> Result:
+    """Evaluate the claimed window; every failure is settled in the store, logged and counted."""
     started = services.clock.monotonic()
     services.telemetry.run_started(monitor.name)
     try:
-        outcome = evaluate(services, monitor, claim, notify=notify)
+        outcome = evaluate(services, monitor, claim, notify_past=notify_past)
     except LeaseLost as error:
         return _fenced(services, monitor, claim, error)
     except SourceError as error:
@@ -56,10 +106,35 @@ def attempt(services: Services, monitor: MonitorConfig, claim: Claim, *, notify:
         return _retried(services, monitor, claim, error)
     finally:
         services.telemetry.run_finished(monitor.name, services.clock.monotonic() - started)
+    _done(services, monitor, claim, outcome)
+    return Result.DONE
+
+
+def attempt_together(
+    services: Services, monitor: MonitorConfig, claims: Sequence[Claim], gathered: Gathered, *, notify_past: bool
+) -> Committed | None:
+    """Evaluate the first of these windows in one transaction; None where they are to be attempted one by one.
+
+    Whatever goes wrong in a batch undoes the batch. A window's own attempt then says whose failure it is.
+    """
+    started = services.clock.monotonic()
+    try:
+        committed = evaluate_together(services, monitor, claims, gathered, notify_past=notify_past)
+    except Exception as error:  # noqa: BLE001 told by the attempt of the window that has it
+        log(_logger, WARN, "batch_undone", f"Windows are evaluated one by one: {error}", monitor=monitor.name)
+        return None
+    each = (services.clock.monotonic() - started) / max(len(committed.outcomes), 1)
+    for claim, outcome in zip(claims, committed.outcomes, strict=False):
+        services.telemetry.run_started(monitor.name)
+        services.telemetry.run_finished(monitor.name, each)
+        _done(services, monitor, claim, outcome)
+    return committed if committed.outcomes else None
+
+
+def _done(services: Services, monitor: MonitorConfig, claim: Claim, outcome: EvaluationResult) -> None:
     services.telemetry.rows_read(monitor.name, outcome.rows_read)
     services.telemetry.source_up(monitor.source, up=True)
     log(_logger, INFO, "evaluated", "A window was evaluated.", rows=outcome.rows, **_nouns(claim))
-    return Result.DONE
 
 
 def backoff(postponed: int) -> timedelta:

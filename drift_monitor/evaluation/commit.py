@@ -1,25 +1,29 @@
-"""Finish: the one transaction in which a window takes effect, all of it or nothing.
+"""Finish: the one transaction in which a window, or a batch of them, takes effect: all of it or nothing.
 
-    confirm the claim ── panes ── measurements ── alert rows ── episodes ── outbox ── runs to revise
+    confirm the claims ── panes ── measurements ── episodes ── outbox ── alert rows ── runs to revise
 
-The claim's token is checked before anything is written; whoever lost the lease writes nothing. Alert states are read
+Each claim's token is checked before anything is written; whoever lost the lease writes nothing. Alert states are read
 under a lock in the same transaction, so two evaluations of a monitor can't both advance from the same state. Where
 the answer to the commit is lost, the run is looked up before anybody believes it failed.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
+from typing import Any
 
 from drift_monitor.alerting import episodes, rules
-from drift_monitor.alerting.outcome import EvaluationResult
-from drift_monitor.alerting.rules import Observations, Transitions, Window
+from drift_monitor.alerting.rules import EvaluationResult, Observations, Transitions, Window
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
-from drift_monitor.core.alerting import AlertState
+from drift_monitor.core.alerting import INACTIVE, AlertState, Change
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import StoreUnavailable
 from drift_monitor.evaluation.planning import planned_run
+from drift_monitor.evaluation.read import PaneTable
 from drift_monitor.evaluation.reference import reference_spans, window_of
 from drift_monitor.store import alerts as alert_store
 from drift_monitor.store import leases, measurements, runs
@@ -45,57 +49,134 @@ class AlertUpdate:
 
     how: UpdateKind
     records: Sequence[AlertRecord]
-    transitions: Transitions
-    rewritten: Mapping[str, Sequence[AlertRecord]]
+    transitions: Transitions = field(default_factory=dict)
+    rewritten: Mapping[str, Sequence[AlertRecord]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """The outcomes that took effect, and for how many seconds others could not write to the store meanwhile."""
+
+    outcomes: Sequence[EvaluationResult]
+    seconds: float
 
 
 def commit(
-    services: Services, monitor: MonitorConfig, claim: Claim, outcome: EvaluationResult, *, notify: bool = True
-) -> None:
-    """Write the outcome once; raises LeaseLost with nothing written, or StoreError."""
+    services: Services,
+    monitor: MonitorConfig,
+    claims: Sequence[Claim],
+    outcomes: Sequence[EvaluationResult],
+    table: PaneTable,
+    *,
+    notify_past: bool = True,
+) -> Committed:
+    """Write the outcomes of windows, oldest first, once and together.
 
-    def finish(conn: Transaction) -> None:
+    All, unless a feature with a sliding reference begins or ends to drift: later windows are then compared with other
+    panes. None, where another process has changed the panes meanwhile. Raises LeaseLost or StoreError with nothing
+    written.
+    """
+
+    began = services.clock.monotonic()
+
+    def finish(conn: Transaction) -> int:
+        nonlocal began
+        began = services.clock.monotonic()
         rows = alert_store.lock(conn, monitor.name)
-        judged = _judge(conn, monitor, claim, outcome, rows)
-        leases.confirm(conn, claim, _result(outcome, judged))
-        changed = pane_store.save(conn, monitor.name, outcome.pane_counts, outcome.pane_rows)
-        measurements.save(conn, [_with_alerts(one, judged.records) for one in outcome.watched.measurements])
-        if judged.how is not UpdateKind.SHOW:
-            episodes.record(services, conn, monitor, outcome, rows, judged.transitions, notify=notify)
-        for run_id, states in judged.rewritten.items():
-            runs.rewrite_alert_states(conn, run_id, [one.to_json() for one in states])
-        runs.plan(conn, _revisions(services, conn, monitor, outcome, changed))
+        if table.is_outdated(conn, monitor):
+            return 0
+        updates = _judge_in_order(conn, monitor, claims, outcomes, rows)
+        judged = list(zip(outcomes, updates, strict=False))
+        results = [_result(outcome, update) for outcome, update in judged]
+        leases.confirm_all(conn, list(zip(claims, results, strict=False)))
+        changed = pane_store.save(conn, monitor.name, table.fresh_counts, table.fresh_rows)
+        measurements.save(
+            conn, [measured for outcome, update in judged for measured in _with_alerts(outcome, update.records)]
+        )
+        alert_rows = dict(rows)
+        for claim, (outcome, update) in zip(claims, judged, strict=False):
+            if update.how is not UpdateKind.SHOW:
+                # The windows of a backfill, also of one that was interrupted, are of the past.
+                notify = notify_past or claim.trigger is not Trigger.BACKFILL
+                written = episodes.record(
+                    services, conn, monitor, outcome, alert_rows, update.transitions, notify=notify
+                )
+                alert_rows |= {row.key: row for row in written}
+        alert_store.save(conn, [row for key, row in alert_rows.items() if row is not rows.get(key)])
+        for run_id, states in ((id, states) for update in updates for id, states in update.rewritten.items()):
+            runs.rewrite_alert_states(conn, run_id, [record.to_json() for record in states])
+        runs.plan(conn, _revisions(services, conn, monitor, outcomes[0], changed))
         services.observe_step(Step.FINISH_BEFORE_COMMIT, monitor.name)
+        return len(judged)
 
     try:
-        services.store.transact(finish)
+        done = services.store.transact(finish)
     except StoreUnavailable:
-        if not _was_committed(services, claim):
+        with services.store.read() as conn:
+            done = sum(leases.already_done(conn, claim) for claim in claims)
+        if not done:
             raise
+    return Committed(outcomes=outcomes[:done], seconds=services.clock.monotonic() - began)
 
 
-def _was_committed(services: Services, claim: Claim) -> bool:
-    with services.store.read() as conn:
-        return leases.already_done(conn, claim)
-
-
-def _judge(
+def _judge_in_order(
     conn: Transaction,
     monitor: MonitorConfig,
-    claim: Claim,
-    outcome: EvaluationResult,
+    claims: Sequence[Claim],
+    outcomes: Sequence[EvaluationResult],
     rows: Mapping[AlertKey, AlertRow],
-) -> AlertUpdate:
-    present = {key: row.alert for key, row in rows.items()}
-    window = Window(
-        at=outcome.window.end,
-        revision=outcome.revision,
-        observations=rules.observe(monitor.rules, outcome.watched),
-    )
+) -> list[AlertUpdate]:
+    """What each window, one after the other, does to the alerts; of the first ones, where later ones have to wait."""
+    updates: list[AlertUpdate] = []
+    states = {key: row.alert for key, row in rows.items()}
     last = max((row.last_window for row in rows.values()), default=None)
-    if last is None or window.at > last:
-        return _advanced(monitor, present, window)
-    return _replayed(conn, monitor, claim, present, window)
+    past = Past(conn, monitor, outcomes)
+    for claim, outcome in zip(claims, outcomes, strict=True):
+        window = Window(
+            at=outcome.window.end,
+            revision=outcome.revision,
+            observations=rules.observe(monitor.rules, outcome.watched),
+        )
+        if last is None or window.at > last:
+            update = _advanced(monitor, states, window)
+            states |= {key: step.state for key, step in update.transitions.items()}
+            last = window.at if update.transitions else last
+        elif claim.trigger is not Trigger.REVISION:
+            update = _shown(monitor, past.states_before(window.at), window)
+        elif updates:
+            break  # a replay goes over the windows before it as they are stored
+        else:
+            return [_replayed(conn, monitor, states, window)]
+        updates.append(update)
+        past.add(window.at, update.records)
+        if _moves_reference(monitor, outcome, update):
+            break
+    return updates
+
+
+class Past:
+    """The states that a window starts from: those after the last done one before it, in the store or in the batch."""
+
+    def __init__(self, conn: Transaction, monitor: MonitorConfig, outcomes: Sequence[EvaluationResult]) -> None:
+        self._conn = conn
+        self._monitor = monitor.name
+        self._range = (outcomes[0].window.end, outcomes[-1].window.end)
+        self._added: tuple[datetime, Sequence[AlertRecord]] | None = None
+
+    def add(self, at: datetime, records: Sequence[AlertRecord]) -> None:
+        self._added = (at, records)
+
+    def states_before(self, at: datetime) -> Mapping[AlertKey, AlertState]:
+        if self._added is None or any(self._added[0] < end < at for end in self._done):
+            return alert_store.states_before(self._conn, self._monitor, at)
+        return {record.key: record.alert for record in self._added[1] if record.alert != INACTIVE}
+
+    @cached_property
+    def _done(self) -> Sequence[datetime]:
+        """Windows between those of the batch that another process or an earlier command has done."""
+        return [
+            end for end, window in runs.latest_of(self._conn, self._monitor, *self._range).items() if window.is_done
+        ]
 
 
 def _advanced(monitor: MonitorConfig, present: Mapping[AlertKey, AlertState], window: Window) -> AlertUpdate:
@@ -104,58 +185,64 @@ def _advanced(monitor: MonitorConfig, present: Mapping[AlertKey, AlertState], wi
         how=UpdateKind.ADVANCE,
         records=rules.records(window.observations, steps),
         transitions={**steps, **rules.removed(present, window.observations)},
-        rewritten={},
     )
 
 
+def _shown(monitor: MonitorConfig, before: Mapping[AlertKey, AlertState], window: Window) -> AlertUpdate:
+    """Later windows are not looked at, or the past would cost the more the later it is filled in."""
+    steps = rules.advance_all(monitor.rules, before, window)
+    return AlertUpdate(how=UpdateKind.SHOW, records=rules.records(window.observations, steps))
+
+
 def _replayed(
-    conn: Transaction,
-    monitor: MonitorConfig,
-    claim: Claim,
-    present: Mapping[AlertKey, AlertState],
-    window: Window,
+    conn: Transaction, monitor: MonitorConfig, present: Mapping[AlertKey, AlertState], window: Window
 ) -> AlertUpdate:
     before = alert_store.states_before(conn, monitor.name, window.at)
     later = runs.done_after(conn, monitor.name, window.at)
     windows = [window, *(_window(run) for run in later)]
     rounds = rules.replay_all(monitor.rules, before, windows)
-    records = rules.records(window.observations, rounds[0])
-    if claim.trigger is not Trigger.REVISION:
-        return AlertUpdate(how=UpdateKind.SHOW, records=records, transitions={}, rewritten={})
-    rewritten = {
-        run.id: rules.records(one.observations, transitions)
-        for run, one, transitions in zip(later, windows[1:], rounds[1:], strict=True)
-    }
     return AlertUpdate(
         how=UpdateKind.REPLAY,
-        records=records,
+        records=rules.records(window.observations, rounds[0]),
         transitions=rules.revised(present, rounds),
-        rewritten=rewritten,
+        rewritten={
+            run.id: rules.records(after.observations, transitions)
+            for run, after, transitions in zip(later, windows[1:], rounds[1:], strict=True)
+        },
     )
 
 
 def _window(run: Run) -> Window:
-    stored = [AlertRecord.from_json(one) for one in run.alert_states]
-    observations: Observations = {one.key: one.observation for one in stored}
+    stored = [AlertRecord.from_json(document) for document in run.alert_states]
+    observations: Observations = {record.key: record.observation for record in stored}
     return Window(at=run.key.window_end, revision=run.key.revision, observations=observations)
 
 
-def _result(outcome: EvaluationResult, judged: AlertUpdate) -> RunResult:
+def _moves_reference(monitor: MonitorConfig, outcome: EvaluationResult, update: AlertUpdate) -> bool:
+    """Whether an episode of a feature began or ended, and references leave out the panes of episodes."""
+    if not reference_spans(monitor, outcome.window):
+        return False
+    edges = (Change.FIRED, Change.RESOLVED)
+    return any(key.feature and step.change in edges for key, step in update.transitions.items())
+
+
+def _result(outcome: EvaluationResult, update: AlertUpdate) -> RunResult:
     return RunResult(
         rows_read=outcome.rows_read,
         newest=outcome.newest,
         result={"live_rows": outcome.rows},
-        alert_states=[one.to_json() for one in judged.records],
+        alert_states=[record.to_json() for record in update.records],
     )
 
 
-def _with_alerts(measurement: measurements.Measurement, records: Sequence[AlertRecord]) -> measurements.Measurement:
-    own = [
-        one.to_json()
-        for one in records
-        if (one.key.feature, one.key.segment) == (measurement.feature, measurement.segment)
+def _with_alerts(outcome: EvaluationResult, records: Sequence[AlertRecord]) -> list[measurements.Measurement]:
+    own: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for record in records:
+        own[record.key.feature, record.key.segment].append(record.to_json())
+    return [
+        replace(measurement, alert_states=own[measurement.feature, measurement.segment])
+        for measurement in outcome.watched.measurements
     ]
-    return replace(measurement, alert_states=own)
 
 
 def _revisions(

@@ -1,4 +1,4 @@
-"""One evaluation, from a claimed window to a committed result.
+"""From claimed windows to a committed result: one as it comes due, or many of the past together.
 
     reference ──► read missing panes ──► merge, smooth, compare ──► observe ──► commit once
 
@@ -8,20 +8,22 @@ with the claim's token: whoever lost the lease writes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from drift_monitor.alerting.outcome import EvaluationResult, Watched
-from drift_monitor.alerting.rules import measured_monitor
+from drift_monitor.alerting.rules import EvaluationResult, Watched, measured_monitor
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
+from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.panes import Span
-from drift_monitor.evaluation.commit import commit
-from drift_monitor.evaluation.measure import Sides, measure, newest_of
-from drift_monitor.evaluation.read import PaneTable, read_panes
+from drift_monitor.errors import FeatureError
+from drift_monitor.evaluation.commit import Committed, commit
+from drift_monitor.evaluation.measure import Sides, WindowSides, measure
+from drift_monitor.evaluation.read import PaneTable, RunningTotals, read_panes
 from drift_monitor.evaluation.reference import Reference, ensure_reference, reference_spans, window_of
 from drift_monitor.store import alerts as alert_store
 from drift_monitor.store.leases import Claim
+from drift_monitor.store.runs import RunKey
 from drift_monitor.telemetry.steps import Step
 
 HALF = 0.5  # of a sliding reference's range has to be covered before it is compared with
@@ -29,73 +31,101 @@ HALF = 0.5  # of a sliding reference's range has to be covered before it is comp
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """All that a window is computed from. `sliding` are the panes of a sliding reference, empty for a fixed one."""
+    """All that some windows of a monitor are computed from: frozen references, and sums of panes that slide.
 
-    window: Span
-    revision: int
+    `drifting_since`: per feature, since when a sliding reference leaves its panes out.
+    """
+
     reference: Reference
     table: PaneTable
-    live: Sequence[Span]
-    sliding: Sequence[Span]
+    totals: RunningTotals
     drifting_since: Mapping[str, datetime]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReferencePanes:
-    """The panes a feature's sliding reference is made of, and whether they cover enough of its range."""
-
-    spans: Sequence[Span]
-    covered: bool
-
-
-def evaluate(services: Services, monitor: MonitorConfig, claim: Claim, *, notify: bool = True) -> EvaluationResult:
+def evaluate(services: Services, monitor: MonitorConfig, claim: Claim, *, notify_past: bool = True) -> EvaluationResult:
     """Evaluate the claimed window and commit; raises SourceError, StoreError or LeaseLost with nothing written."""
-    path = f"{monitor.name}/{claim.key.window_end.isoformat()}/{claim.key.revision}"
-    gathered = gather(services, monitor, claim)
-    services.observe_step(Step.PANES_READ, path)
-    outcome = compute(monitor, gathered)
-    services.observe_step(Step.COMPUTE_DONE, path)
-    commit(services, monitor, claim, outcome, notify=notify)
-    services.observe_step(Step.FINISH_AFTER_COMMIT, path)
-    return outcome
-
-
-def gather(services: Services, monitor: MonitorConfig, claim: Claim) -> Gathered:
-    """The reference and every pane of the window, read where they are not stored; nothing is written but references."""
     window = window_of(monitor, claim.key.window_end)
-    reference = ensure_reference(services, monitor, window)
-    live = monitor.grid.panes(window)
-    sliding = [pane for span in reference_spans(monitor, window) for pane in monitor.grid.panes(span)]
     revise = monitor.revise if claim.key.revision == 0 else 0
+    gathered = gather(services, monitor, ensure_reference(services, monitor, window), [window], revise=revise)
+    committed = evaluate_together(services, monitor, [claim], gathered, notify_past=notify_past)
+    return committed.outcomes[0]
+
+
+def evaluate_together(
+    services: Services, monitor: MonitorConfig, claims: Sequence[Claim], gathered: Gathered, *, notify_past: bool = True
+) -> Committed:
+    """Evaluate claimed windows, oldest first, and commit them at once: all, or those that `commit` takes."""
+    if reference_spans(monitor, window_of(monitor, claims[0].key.window_end)):
+        gathered = replace(gathered, drifting_since=_drifting_since(services, monitor))
+    paths = [f"{monitor.name}/{claim.key.window_end.isoformat()}/{claim.key.revision}" for claim in claims]
+    for path in paths:
+        services.observe_step(Step.PANES_READ, path)
+    outcomes = compute(monitor, gathered, [claim.key for claim in claims])
+    for path in paths:
+        services.observe_step(Step.COMPUTE_DONE, path)
+    committed = commit(services, monitor, claims, outcomes, gathered.table, notify_past=notify_past)
+    for path in paths[: len(committed.outcomes)]:
+        services.observe_step(Step.FINISH_AFTER_COMMIT, path)
+    return committed
+
+
+def gather(
+    services: Services, monitor: MonitorConfig, reference: Reference, windows: Sequence[Span], *, revise: int = 0
+) -> Gathered:
+    """Every pane that these windows and their references need, read where it is not stored; nothing is written."""
+    live = [pane for window in windows for pane in monitor.grid.panes(window)]
+    sliding = [
+        pane for window in windows for span in reference_spans(monitor, window) for pane in monitor.grid.panes(span)
+    ]
+    table = read_panes(
+        services,
+        monitor,
+        reference,
+        live=tuple(dict.fromkeys(live)),
+        sliding=tuple(dict.fromkeys(sliding)),
+        revise=revise,
+    )
+    used = Span(min(pane.start for pane in (*live, *sliding)), max(pane.end for pane in live))
+    sizes = {name: feature.spec.size for name, feature in reference.features.items()}
     return Gathered(
-        window=window,
-        revision=claim.key.revision,
         reference=reference,
-        table=read_panes(services, monitor, reference, live=live, sliding=sliding, revise=revise),
-        live=live,
-        sliding=sliding,
-        drifting_since=_drifting_since(services, monitor) if sliding else {},
+        table=table,
+        totals=RunningTotals(table, monitor.grid.panes(used), sizes),
+        drifting_since={},
     )
 
 
-def compute(monitor: MonitorConfig, gathered: Gathered) -> EvaluationResult:
+def compute(monitor: MonitorConfig, gathered: Gathered, keys: Sequence[RunKey]) -> list[EvaluationResult]:
     """Merge, smooth, compare: no I/O."""
-    table, reference, window = gathered.table, gathered.reference, gathered.window
-    rows = sum(table.rows.get(pane, 0) for pane in gathered.live)
+    reference, totals = gathered.reference, gathered.totals
     names = (*reference.features, *reference.failed, *reference.waiting)
-    measurements = measure(monitor, window, gathered.revision, rows, [_sides(name, gathered) for name in names])
-    newest = newest_of((*table.newest.values(), table.newest_before))
-    return EvaluationResult(
-        window=window,
-        revision=gathered.revision,
-        rows=rows,
-        rows_read=table.rows_read,
-        newest=newest,
-        watched=Watched(measurements=measurements, monitor=measured_monitor(rows, newest, window.end + monitor.settle)),
-        pane_counts=tuple(table.fresh_counts),
-        pane_rows=tuple(table.fresh_rows),
-        specs={one.spec.id: one.spec for one in reference.features.values()},
-    )
+    windows = [window_of(monitor, key.window_end) for key in keys]
+    sides = [
+        WindowSides(
+            window=window,
+            revision=key.revision,
+            rows=totals.rows(window),
+            features=[_sides(monitor, gathered, name, window) for name in names],
+        )
+        for key, window in zip(keys, windows, strict=True)
+    ]
+    specs = {feature.spec.id: feature.spec for feature in reference.features.values()}
+    results = []
+    for compared, measurements in zip(sides, measure(monitor, sides), strict=True):
+        newest = totals.newest(compared.window.end)
+        own = measured_monitor(compared.rows, newest, compared.window.end + monitor.settle)
+        results.append(
+            EvaluationResult(
+                window=compared.window,
+                revision=compared.revision,
+                rows=compared.rows,
+                rows_read=gathered.table.rows_read if len(keys) == 1 else 0,
+                newest=newest,
+                watched=Watched(measurements=measurements, monitor=own),
+                specs=specs,
+            )
+        )
+    return results
 
 
 def _drifting_since(services: Services, monitor: MonitorConfig) -> dict[str, datetime]:
@@ -109,24 +139,33 @@ def _drifting_since(services: Services, monitor: MonitorConfig) -> dict[str, dat
     return since
 
 
-def _usable(table: PaneTable, sliding: Sequence[Span], drifting_since: datetime | None) -> ReferencePanes:
-    """Reference panes outside open episodes; covered from the first pane that has rows on."""
-    kept = [pane for pane in sliding if drifting_since is None or pane.end < drifting_since]
-    first = next((position for position, pane in enumerate(kept) if table.rows.get(pane, 0) > 0), len(kept))
-    return ReferencePanes(spans=kept, covered=(len(kept) - first) / len(sliding) >= HALF)
+def _sides(monitor: MonitorConfig, gathered: Gathered, name: str, window: Span) -> Sides:
+    reference, table, totals = gathered.reference, gathered.table, gathered.totals
+    if name in reference.failed:
+        return _failed(name, reference.failed[name])
+    if name in reference.waiting:
+        return Sides(feature=name, waiting_rows=reference.waiting[name])
+    feature = reference.features[name]
+    live = totals.counts(name, [window])
+    spans = reference_spans(monitor, window)
+    if live is None and name in table.failed:
+        return _failed(name, table.failed[name])
+    histogram = None if live is None else Histogram(feature.spec, live)
+    if not spans:
+        return Sides(feature=name, live=histogram, reference=feature.counts)
+    # Panes outside open episodes; covered from the first pane that has rows on.
+    since = gathered.drifting_since.get(name)
+    kept = spans if since is None else totals.before(spans, since)
+    merged = totals.counts(name, kept)
+    if merged is None and name in table.failed:
+        return _failed(name, table.failed[name])
+    return Sides(
+        feature=name,
+        live=histogram,
+        reference=None if merged is None else Histogram(feature.spec, merged),
+        covered=(totals.panes(kept) - totals.empty_panes(kept)) / totals.panes(spans) >= HALF,
+    )
 
 
-def _sides(feature: str, gathered: Gathered) -> Sides:
-    reference, table = gathered.reference, gathered.table
-    error = reference.failed.get(feature) or table.failed.get(feature)
-    if error is not None:
-        return Sides(feature=feature, failure=error.reason.value, error=str(error))
-    if feature in reference.waiting:
-        return Sides(feature=feature, waiting_rows=reference.waiting[feature])
-    one = reference.features[feature]
-    live = table.merged(feature, one.spec, gathered.live)
-    if not gathered.sliding:
-        return Sides(feature=feature, live=live, reference=one.counts)
-    panes = _usable(table, gathered.sliding, gathered.drifting_since.get(feature))
-    merged = table.merged(feature, one.spec, panes.spans)
-    return Sides(feature=feature, live=live, reference=merged, covered=panes.covered)
+def _failed(name: str, error: FeatureError) -> Sides:
+    return Sides(feature=name, failure=error.reason.value, error=str(error))

@@ -1,84 +1,115 @@
-"""A claim held by a command: its lease is renewed while the work goes on, and given back when it is interrupted.
+"""Leases kept alive while work goes on: one thread a process renews all that are held, for commands and the daemon.
 
-A command that was killed leaves its lease to end by itself, which takes no longer than `LEASE`. Windows of a monitor
-are evaluated in order, so whoever wants one may have to evaluate an older one first, or wait for another process.
+A claim that ends by an exception, also Ctrl-C, is given back where it still holds. A process that was killed leaves
+its leases to end by themselves. A renewal that comes too late changes nothing and is logged once; the work itself is
+refused by its token when it is to be written.
 """
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import TracebackType
+from typing import Self
 
-from drift_monitor.alerting.services import Services
-from drift_monitor.core.times import instant
-from drift_monitor.errors import StoreError, StoreUnavailable
-from drift_monitor.store import leases, runs
-from drift_monitor.store.connection import Transaction
+from drift_monitor.errors import StoreError
+from drift_monitor.store import leases
+from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.leases import Claim
-from drift_monitor.store.runs import RunKey, RunState
-from drift_monitor.telemetry.logs import WARN, log
+from drift_monitor.telemetry.logs import INFO, WARN, log
 
 _logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=20)
-_BEATS_PER_LEASE = 4
-PATIENCE = timedelta(seconds=30)  # for another process, or one that was killed, to let go: longer than a lease
-_POLL_SECONDS = 0.25
+LEASE = timedelta(seconds=20)  # of a command: how long whoever kills it has to wait for its windows
+BEATS_PER_LEASE = 4  # a lease outlives two renewals that fail or are late
 
 
-def claim_towards(services: Services, key: RunKey) -> Claim | None:
-    """Claim the run, or the older one of its monitor that has to be evaluated before it; None where the run is done.
+class LeaseKeeper:
+    """Renews the leases of held claims, from the first one on until it is stopped."""
 
-    Waits for other processes; raises StoreUnavailable when they take too long.
-    """
-    pause = threading.Event()
-    for _ in range(int(PATIENCE.total_seconds() / _POLL_SECONDS)):
-        claim, is_done = services.store.transact(lambda conn: _look(conn, services.owner, key))
-        if claim is not None or is_done:
-            return claim
-        pause.wait(_POLL_SECONDS)
-    raise StoreUnavailable(
-        f"monitor {key.monitor!r}, window {instant(key.window_end)}: this window or an earlier one is being evaluated "
-        "by another process; wait for it, or stop it, and try again"
-    )
+    def __init__(self, store: Store, lease: timedelta = LEASE) -> None:
+        self.lease = lease
+        self._store = store
+        # By run and token: a run whose lease ended while we were stalled may be claimed anew beside itself.
+        self._held: dict[tuple[str, int], Claim] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
 
+    def start(self) -> None:
+        self._thread.start()
 
-def _look(conn: Transaction, owner: str, key: RunKey) -> tuple[Claim | None, bool]:
-    run = runs.find(conn, key)
-    if run is not None and run.state is RunState.DONE:
-        return None, True
-    before = leases.blocking(conn, key)
-    return leases.claim(conn, owner, LEASE, key=key if before is None else before.key), False
+    def stop(self) -> None:
+        self._stopped.set()
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
-@contextmanager
-def holding(services: Services, claim: Claim) -> Iterator[None]:
-    """Renew the lease until the block ends; an exception, also Ctrl-C, gives the claim back if it still holds."""
-    ended = threading.Event()
-    thread = threading.Thread(target=_renew, args=(services, claim, ended), name="lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    except BaseException:
-        _release(services, claim)
-        raise
-    finally:
-        ended.set()
-        thread.join()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
+    @property
+    def held(self) -> tuple[Claim, ...]:
+        with self._lock:
+            return tuple(self._held.values())
 
-def _renew(services: Services, claim: Claim, ended: threading.Event) -> None:
-    while not ended.wait(LEASE.total_seconds() / _BEATS_PER_LEASE):
+    @contextmanager
+    def holding(self, *claims: Claim) -> Iterator[None]:
+        """Renew these claims' leases until the block ends; an exception gives back what is not done."""
+        named = {(claim.id, claim.token): claim for claim in claims}
+        with self._lock:
+            self._held |= named
         try:
-            with services.store.begin() as conn:
-                leases.renew(conn, claim, LEASE)
+            yield
+        except BaseException:
+            self.give_back(claims)
+            raise
+        finally:
+            with self._lock:
+                for name in named:
+                    self._held.pop(name, None)
+
+    def give_back(self, claims: Iterable[Claim]) -> None:
+        """Make these windows due again where they are still ours; what is done stays done."""
+
+        def work(conn: Transaction) -> list[Claim]:
+            return [claim for claim in claims if leases.release(conn, claim)]
+
+        try:
+            released = self._store.transact(work)
         except StoreError as error:
-            log(_logger, WARN, "lease_not_renewed", str(error), monitor=claim.key.monitor)
+            log(_logger, WARN, "lease_not_released", str(error))
+            return
+        for claim in released:
+            log(_logger, INFO, "released", "A window was given back.", **_nouns(claim))
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(self.lease.total_seconds() / BEATS_PER_LEASE):
+            held = self.held
+            if held:
+                self._renew(held)
+
+    def _renew(self, held: tuple[Claim, ...]) -> None:
+        try:
+            with self._store.begin() as conn:
+                gone = [
+                    claim
+                    for claim in held
+                    if not leases.renew(conn, claim, self.lease) and not leases.already_done(conn, claim)
+                ]
+        except StoreError as error:
+            log(_logger, WARN, "lease_not_renewed", str(error), windows=len(held))
+            return
+        for claim in gone:
+            if claim in self.held:  # else its work has ended meanwhile
+                log(
+                    _logger, WARN, "lease_lost", "The lease has passed on; the result will be refused.", **_nouns(claim)
+                )
 
 
-def _release(services: Services, claim: Claim) -> None:
-    try:
-        services.store.transact(lambda conn: leases.release(conn, claim))
-    except StoreError as error:
-        log(_logger, WARN, "lease_not_released", str(error), monitor=claim.key.monitor)
+def _nouns(claim: Claim) -> dict[str, str]:
+    return {"monitor": claim.key.monitor, "window_end": claim.key.window_end.isoformat()}

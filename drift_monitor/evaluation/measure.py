@@ -4,9 +4,8 @@ A measurement is `ok` only where both sides have rows enough. `insufficient_data
 divergence; `no_data` has no values at all; `failed` says why. None of the three ever reads as zero drift.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from drift_monitor.config.schema import MonitorConfig
@@ -36,28 +35,33 @@ class Sides:
     error: str | None = None
 
 
-def measure(
-    monitor: MonitorConfig, window: Span, revision: int, window_rows: int, features: Sequence[Sides]
-) -> tuple[Measurement, ...]:
-    """One measurement a feature, in the order given. `window_rows`: live rows of the window, whatever the feature."""
-    statuses = {sides.feature: _status(monitor, sides) for sides in features}
-    compared = [sides for sides in features if statuses[sides.feature] is MeasurementStatus.OK]
-    comparisons = dict(
-        zip(
-            (sides.feature for sides in compared),
-            compare_histograms(
-                [(sides.live, sides.reference) for sides in compared if sides.live and sides.reference],
-                monitor.smoothing,
-            ),
-            strict=True,
+@dataclass(frozen=True, kw_only=True)
+class WindowSides:
+    """A window with its features in order. `rows`: its live rows, whatever the feature."""
+
+    window: Span
+    revision: int
+    rows: int
+    features: Sequence[Sides]
+
+
+def measure(monitor: MonitorConfig, windows: Sequence[WindowSides]) -> list[tuple[Measurement, ...]]:
+    """One measurement a feature and window. All are compared at once: many cost little more than few."""
+    statuses = [[_status(monitor, sides) for sides in window.features] for window in windows]
+    pairs = [
+        (sides.live, sides.reference) if status is MeasurementStatus.OK and sides.live and sides.reference else None
+        for window, found in zip(windows, statuses, strict=True)
+        for sides, status in zip(window.features, found, strict=True)
+    ]
+    compared = iter(compare_histograms([pair for pair in pairs if pair is not None], monitor.smoothing))
+    comparisons = iter([None if pair is None else next(compared) for pair in pairs])
+    return [
+        tuple(
+            _measurement(monitor, window, sides, status, next(comparisons))
+            for sides, status in zip(window.features, found, strict=True)
         )
-    )
-    return tuple(
-        _measurement(
-            monitor, window, revision, window_rows, sides, statuses[sides.feature], comparisons.get(sides.feature)
-        )
-        for sides in features
-    )
+        for window, found in zip(windows, statuses, strict=True)
+    ]
 
 
 def _status(monitor: MonitorConfig, sides: Sides) -> MeasurementStatus:
@@ -76,9 +80,7 @@ def _status(monitor: MonitorConfig, sides: Sides) -> MeasurementStatus:
 
 def _measurement(
     monitor: MonitorConfig,
-    window: Span,
-    revision: int,
-    window_rows: int,
+    window: WindowSides,
     sides: Sides,
     status: MeasurementStatus,
     comparison: Comparison | None,
@@ -89,11 +91,11 @@ def _measurement(
         monitor=monitor.name,
         feature=sides.feature,
         segment="",
-        window_start=window.start,
-        window_end=window.end,
-        revision=revision,
+        window_start=window.window.start,
+        window_end=window.window.end,
+        revision=window.revision,
         status=status,
-        live_rows=live.rows if live else window_rows,
+        live_rows=live.rows if live else window.rows,
         reference_rows=reference.rows if reference else sides.waiting_rows or 0,
         bin_spec=spec.id if spec else None,
         live_counts=_counts(live),
@@ -123,14 +125,9 @@ def _divergences(comparison: Comparison | None) -> dict[str, Any]:
     if comparison is None:
         return {}
     return {
-        "estimates": comparison.estimates,
+        "estimates": dict(comparison.estimates),
         "noise_floor": comparison.noise_floor,
         "direction": comparison.direction,
         "contribution_live_reference": tuple(comparison.contributions[LIVE_REFERENCE].tolist()),
         "contribution_reference_live": tuple(comparison.contributions[REFERENCE_LIVE].tolist()),
     }
-
-
-def newest_of(moments: Iterable[datetime | None]) -> datetime | None:
-    """The latest of the moments that are known."""
-    return max((moment for moment in moments if moment is not None), default=None)

@@ -13,17 +13,15 @@ from datetime import datetime, timedelta
 
 from drift_monitor.alerting.deliver import deliver_next
 from drift_monitor.alerting.services import Services
-from drift_monitor.config.durations import format_duration
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import last_slot
-from drift_monitor.core.times import instant
+from drift_monitor.core.times import format_duration, rfc3339
 from drift_monitor.errors import InputError, StoreError
-from drift_monitor.evaluation.attempt import Result, attempt
-from drift_monitor.evaluation.lease_keeper import claim_towards, holding
-from drift_monitor.evaluation.planning import open_key, planned_run
+from drift_monitor.evaluation.attempt import Result, run_window
+from drift_monitor.evaluation.lease_keeper import LeaseKeeper
+from drift_monitor.evaluation.planning import plan_asked
 from drift_monitor.queries.evaluations import Evaluation, read_evaluation
 from drift_monitor.store import runs
-from drift_monitor.store.connection import Transaction
 from drift_monitor.store.runs import Run, RunKey, Trigger
 
 DELIVERY_BUDGET = timedelta(seconds=10)
@@ -45,10 +43,12 @@ def evaluate_now(services: Services, monitor: MonitorConfig, at: datetime | None
     A source that fails is told in `problem`; StoreError is raised.
     """
     window_end = requested_window(services, monitor, at)
-    key = _plan(services, monitor, window_end)
+    (key,) = services.store.transact(lambda conn: plan_asked(conn, monitor, [window_end], Trigger.MANUAL))
     if key is None:
         return Evaluated(monitor=monitor, evaluation=_stored(services, monitor, window_end), was_stored=True)
-    problem = _work(services, monitor, key)
+    with LeaseKeeper(services.store) as keeper:
+        ended = run_window(services, keeper, monitor, key, notify_past=True)
+    problem = None if ended is None or ended[1] is Result.DONE else _failure(services, ended[0], key)
     return Evaluated(monitor=monitor, evaluation=_stored(services, monitor, window_end), problem=problem)
 
 
@@ -65,13 +65,13 @@ def requested_window(services: Services, monitor: MonitorConfig, at: datetime | 
     if before != at:
         after = monitor.grid.shift(before, 1)
         raise InputError(
-            f"monitor {monitor.name!r}: no window ends at {instant(at)}; with panes of "
-            f"{format_duration(monitor.pane)} one ends at {instant(before)} and one at {instant(after)}"
+            f"monitor {monitor.name!r}: no window ends at {rfc3339(at)}; with panes of "
+            f"{format_duration(monitor.pane)} one ends at {rfc3339(before)} and one at {rfc3339(after)}"
         )
     if at + monitor.settle > now:
         raise InputError(
-            f"monitor {monitor.name!r}: the window that ends at {instant(at)} is settled at "
-            f"{instant(at + monitor.settle)}; ask for an earlier one, or again then"
+            f"monitor {monitor.name!r}: the window that ends at {rfc3339(at)} is settled at "
+            f"{rfc3339(at + monitor.settle)}; ask for an earlier one, or again then"
         )
     return at
 
@@ -92,42 +92,19 @@ def _deliver(services: Services, monitors: Collection[str]) -> None:
         return
 
 
-def _plan(services: Services, monitor: MonitorConfig, window_end: datetime) -> RunKey | None:
-    """Plan the run; None where the window is done."""
-
-    def work(conn: Transaction) -> RunKey | None:
-        key = open_key(conn, monitor, window_end)
-        if key is not None:
-            due = services.store.now(conn)
-            runs.plan(conn, [planned_run(monitor, window_end, due, Trigger.MANUAL, key.revision)])
-        return key
-
-    return services.store.transact(work)
-
-
-def _work(services: Services, monitor: MonitorConfig, key: RunKey) -> str | None:
-    """Attempt the run, after the older ones of its monitor that wait; why it is not done, or None."""
-    while (claim := claim_towards(services, key)) is not None:
-        with holding(services, claim):
-            result = attempt(services, monitor, claim)
-        if result is not Result.DONE:
-            return _failure(services, claim.key, key)
-    return None
-
-
 def _failure(services: Services, failed: RunKey, key: RunKey) -> str:
     run = _find(services, failed)
     said = run.error or f"the evaluation is {run.state.value}"
     if failed == key:
         return said
-    return f"the window that ends at {instant(failed.window_end)} waits to be evaluated first: {said}"
+    return f"the window that ends at {rfc3339(failed.window_end)} waits to be evaluated first: {said}"
 
 
 def _find(services: Services, key: RunKey) -> Run:
     with services.store.read() as conn:
         run = runs.find(conn, key)
     if run is None:
-        raise StoreError(f"monitor {key.monitor!r}: its window {instant(key.window_end)} has gone from the store")
+        raise StoreError(f"monitor {key.monitor!r}: its window {rfc3339(key.window_end)} has gone from the store")
     return run
 
 
@@ -138,5 +115,5 @@ def _stored(services: Services, monitor: MonitorConfig, window_end: datetime) ->
             conn, monitor.name, window_end
         )
         if run is None:
-            raise StoreError(f"monitor {monitor.name!r}: its window {instant(window_end)} has gone from the store")
+            raise StoreError(f"monitor {monitor.name!r}: its window {rfc3339(window_end)} has gone from the store")
         return read_evaluation(conn, run)

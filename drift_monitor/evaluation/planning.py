@@ -15,7 +15,8 @@ from drift_monitor.core.schedule import Slot, jitter, last_slot, next_slot, slot
 from drift_monitor.evaluation.reference import window_of
 from drift_monitor.store import leases, monitors, runs
 from drift_monitor.store.connection import Transaction
-from drift_monitor.store.runs import PlannedRun, RunKey, Trigger
+from drift_monitor.store.connection import now as store_now
+from drift_monitor.store.runs import PlannedRun, RunKey, Trigger, WindowState
 from drift_monitor.telemetry.reasons import MissedReason
 from drift_monitor.telemetry.steps import Step
 
@@ -53,33 +54,46 @@ def plan_windows(services: Services, monitor: MonitorConfig) -> Planned:
     return outcome
 
 
-def open_key(conn: Transaction, monitor: MonitorConfig, window_end: datetime) -> RunKey | None:
-    """Which run stands for a window that somebody asks for; None where the window is done.
+def plan_asked(
+    conn: Transaction, monitor: MonitorConfig, ends: Sequence[datetime], trigger: Trigger
+) -> list[RunKey | None]:
+    """Plan the runs of windows that somebody asks for, due now; None for each that is done.
 
     A window that was skipped or given up gets a new revision, so that the record of why stays.
     """
-    latest = runs.latest_revision(conn, monitor.name, window_end)
-    if latest is None:
+    known = runs.latest_of(conn, monitor.name, ends[0], ends[-1])
+    keys = [_open_key(monitor, window_end, known.get(window_end)) for window_end in ends]
+    moment = store_now(conn)
+    config_hash = monitor.hash
+    runs.plan(conn, [_planned(monitor, config_hash, key, moment, trigger) for key in keys if key is not None])
+    return keys
+
+
+def _open_key(monitor: MonitorConfig, window_end: datetime, state: WindowState | None) -> RunKey | None:
+    if state is None:
         return RunKey(monitor=monitor.name, window_end=window_end)
-    if runs.latest_done_of(conn, monitor.name, window_end) is not None:
+    if state.is_done:
         return None
-    if latest.state in runs.UNFINISHED:
-        return latest.key
-    return RunKey(monitor=monitor.name, window_end=window_end, revision=latest.key.revision + 1)
+    revision = state.revision if state.state in runs.UNFINISHED else state.revision + 1
+    return RunKey(monitor=monitor.name, window_end=window_end, revision=revision)
 
 
 def planned_run(
     monitor: MonitorConfig, window_end: datetime, due: datetime, trigger: Trigger, revision: int = 0
 ) -> PlannedRun:
     """One evaluation of this monitor, to be inserted."""
-    window = window_of(monitor, window_end)
+    key = RunKey(monitor=monitor.name, window_end=window_end, revision=revision)
+    return _planned(monitor, monitor.hash, key, due, trigger)
+
+
+def _planned(monitor: MonitorConfig, config_hash: str, key: RunKey, due: datetime, trigger: Trigger) -> PlannedRun:
     return PlannedRun(
         monitor=monitor.name,
-        window_start=window.start,
-        window_end=window.end,
+        window_start=window_of(monitor, key.window_end).start,
+        window_end=key.window_end,
         next_at=due,
-        config_hash=monitor.hash,
-        revision=revision,
+        config_hash=config_hash,
+        revision=key.revision,
         trigger=trigger,
     )
 

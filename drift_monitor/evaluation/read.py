@@ -4,23 +4,25 @@ Counts per (feature, pane) are read once and merged ever after. Features whose p
 one statement per chunk of features; a feature that was added later is filled on its own.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 
 import numpy as np
 
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
-from drift_monitor.core.bins import BinSpec
-from drift_monitor.core.histogram import Counts, Histogram
+from drift_monitor.core.histogram import Counts
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import FeatureError
 from drift_monitor.evaluation.definition import dataset_definition, feature_definition, live_dataset
 from drift_monitor.evaluation.reference import Reference
 from drift_monitor.sources.dataset import Reading
 from drift_monitor.store import panes as pane_store
+from drift_monitor.store.connection import Transaction
 from drift_monitor.store.panes import PaneCounts, PaneRows
 
 
@@ -28,9 +30,11 @@ from drift_monitor.store.panes import PaneCounts, PaneRows
 class PaneTable:
     """Counts and row totals by pane, stored ones and those just read; `fresh_*` are still to be saved.
 
-    `newest` are the newest times in each pane, `newest_before` the newest in all panes before these.
+    `newest` are the newest times in each pane, `newest_before` the newest in all panes before these. `revisions`: how
+    often late rows had changed panes of `span` when a table that serves many windows was made.
     """
 
+    span: Span
     counts: dict[str, dict[Span, Counts]] = field(default_factory=lambda: defaultdict(dict))
     rows: dict[Span, int] = field(default_factory=dict)
     newest: dict[Span, datetime | None] = field(default_factory=dict)
@@ -39,15 +43,81 @@ class PaneTable:
     fresh_counts: list[PaneCounts] = field(default_factory=list)
     fresh_rows: list[PaneRows] = field(default_factory=list)
     rows_read: int = 0
+    revisions: int | None = None
 
-    def merged(self, feature: str, spec: BinSpec, spans: Sequence[Span]) -> Histogram | None:
-        """All these panes of a feature as one histogram; None where one of them was never counted."""
-        known = self.counts.get(feature, {})
-        if any(span not in known for span in spans):
-            return None
-        stacked = [known[span] for span in spans]
-        total: Counts = np.add.reduce(stacked) if stacked else np.zeros(spec.size, dtype=np.int64)
-        return Histogram(spec, np.array(total))
+    def is_outdated(self, conn: Transaction, monitor: MonitorConfig) -> bool:
+        """Whether another process has found late rows in these panes since."""
+        return self.revisions is not None and self.revisions != pane_store.revisions(conn, monitor.name, self.span)
+
+
+class RunningTotals:
+    """Sums over neighbouring panes, each the difference of two running totals: exact, for counts are whole numbers.
+
+    A window that slides by a pane costs the same however many panes it has.
+    """
+
+    def __init__(self, table: PaneTable, panes: Sequence[Span], sizes: Mapping[str, int]) -> None:
+        """`panes` follow one another without gaps; `sizes` are the numbers of bins of the features."""
+        self._bounds = [*(pane.start for pane in panes), panes[-1].end]
+        self._place = {bound: position for position, bound in enumerate(self._bounds)}
+        self._rows = list(accumulate((table.rows.get(pane, 0) for pane in panes), initial=0))
+        self._known: dict[str, list[int]] = {}
+        self._counts: dict[str, Counts] = {}
+        for feature, size in sizes.items():
+            stored = table.counts.get(feature, {})
+            counted = [stored.get(pane) for pane in panes]
+            totals = np.zeros((len(panes) + 1, size), dtype=np.int64)
+            for position, counts in enumerate(counted, start=1):
+                if counts is not None:
+                    totals[position] = counts
+            self._counts[feature] = np.cumsum(totals, axis=0, out=totals)
+            self._known[feature] = list(accumulate((counts is not None for counts in counted), initial=0))
+        seen = sorted((pane.end, newest) for pane, newest in table.newest.items() if newest is not None)
+        self._seen_until = [end for end, _ in seen]
+        self._newest = list(accumulate((newest for _, newest in seen), max))
+        self._newest_before = table.newest_before
+
+    def counts(self, feature: str, spans: Sequence[Span]) -> Counts | None:
+        """The counts of a feature in all panes of these spans; None where one of them was never counted."""
+        known, totals = self._known[feature], self._counts[feature]
+        summed: Counts = np.zeros(totals.shape[1], dtype=np.int64)
+        for span in spans:
+            first, last = self._place[span.start], self._place[span.end]
+            if known[last] - known[first] != last - first:
+                return None
+            summed += totals[last] - totals[first]
+        return summed
+
+    def rows(self, span: Span) -> int:
+        """All rows of the panes of a span."""
+        return self._rows[self._place[span.end]] - self._rows[self._place[span.start]]
+
+    def panes(self, spans: Sequence[Span]) -> int:
+        """How many panes these spans have."""
+        return sum(self._place[span.end] - self._place[span.start] for span in spans)
+
+    def before(self, spans: Sequence[Span], moment: datetime) -> list[Span]:
+        """What of these spans is in panes that end before this moment."""
+        ended = bisect_left(self._bounds, moment) - 1
+        last = self._bounds[max(ended, 0)]
+        return [Span(span.start, min(span.end, last)) for span in spans if span.start < last]
+
+    def empty_panes(self, spans: Sequence[Span]) -> int:
+        """How many panes without rows these spans begin with."""
+        empty = 0
+        for span in spans:
+            first, last = self._place[span.start], self._place[span.end]
+            filled = bisect_right(self._rows, self._rows[first], lo=first)
+            empty += min(filled - 1, last) - first
+            if filled <= last:
+                break
+        return empty
+
+    def newest(self, until: datetime) -> datetime | None:
+        """The newest time of any row in panes that end by then."""
+        position = bisect_right(self._seen_until, until)
+        seen = self._newest[position - 1] if position else None
+        return max(filter(None, (seen, self._newest_before)), default=None)
 
 
 def read_panes(
@@ -64,7 +134,9 @@ def read_panes(
     Where a live pane is new, the `revise` panes before it are read again for late rows, in the same statement; they
     may lie before the window. Raises SourceError when the source fails.
     """
-    before = _panes_before(monitor, live, revise)
+    before: tuple[Span, ...] = ()
+    if live and revise:
+        before = monitor.grid.panes(Span(monitor.grid.shift(live[0].start, -revise), live[0].start))
     table = _stored(services, monitor, reference, (*before, *sliding, *live))
     again = _late(table, reference, before, live)
     wanted = tuple(dict.fromkeys((*again, *sliding, *live)))
@@ -76,29 +148,20 @@ def read_panes(
 
 
 def _stored(services: Services, monitor: MonitorConfig, reference: Reference, wanted: Sequence[Span]) -> PaneTable:
-    table = PaneTable()
-    if not wanted:
-        return table
     whole = Span(min(span.start for span in wanted), max(span.end for span in wanted))
+    table = PaneTable(span=whole)
+    dataset = dataset_definition(services.config, monitor)
     definitions = {
-        name: (feature_definition(services.config, monitor, one.watched), one.spec.id)
-        for name, one in reference.features.items()
+        name: (feature_definition(services.config, monitor, feature.watched), feature.spec.id)
+        for name, feature in reference.features.items()
     }
     with services.store.read() as conn:
         table.counts.update(pane_store.stored(conn, monitor.name, definitions, whole))
-        for row in pane_store.stored_rows(conn, monitor.name, dataset_definition(services.config, monitor), whole):
+        for row in pane_store.stored_rows(conn, monitor.name, dataset, whole):
             table.rows[row.span] = row.rows
             table.newest[row.span] = row.newest
-        table.newest_before = pane_store.newest_row(
-            conn, monitor.name, dataset_definition(services.config, monitor), whole.start
-        )
+        table.newest_before = pane_store.newest_row(conn, monitor.name, dataset, whole.start)
     return table
-
-
-def _panes_before(monitor: MonitorConfig, live: Sequence[Span], count: int) -> tuple[Span, ...]:
-    if not live or not count:
-        return ()
-    return monitor.grid.panes(Span(monitor.grid.shift(live[0].start, -count), live[0].start))
 
 
 def _late(table: PaneTable, reference: Reference, before: Sequence[Span], live: Sequence[Span]) -> tuple[Span, ...]:
@@ -107,7 +170,7 @@ def _late(table: PaneTable, reference: Reference, before: Sequence[Span], live: 
     for position, pane in enumerate(live):
         if pane not in table.rows or any(pane not in panes for panes in known):
             earlier = (*before, *live)[position : position + len(before)]
-            return tuple(one for one in earlier if one in table.rows)
+            return tuple(pane for pane in earlier if pane in table.rows)
     return ()
 
 
@@ -136,17 +199,17 @@ def _take(services: Services, monitor: MonitorConfig, reference: Reference, tabl
         rows, newest = int(reading.rows[position]), reading.newest[position]
         table.rows[span], table.newest[span] = rows, newest
         table.fresh_rows.append(PaneRows(definition=definition, span=span, rows=rows, newest=newest))
-    for feature, counts in reading.counts.items():
-        one = reference.features[feature]
-        feature_hash = feature_definition(services.config, monitor, one.watched)
+    for name, counts in reading.counts.items():
+        feature = reference.features[name]
+        feature_hash = feature_definition(services.config, monitor, feature.watched)
         for position, span in enumerate(reading.spans):
-            table.counts[feature][span] = counts[position]
+            table.counts[name][span] = counts[position]
             table.fresh_counts.append(
                 PaneCounts(
-                    feature=feature,
+                    feature=name,
                     segment="",
                     span=span,
-                    spec_id=one.spec.id,
+                    spec_id=feature.spec.id,
                     definition=feature_hash,
                     counts=counts[position],
                 )

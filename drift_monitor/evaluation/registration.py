@@ -1,6 +1,6 @@
 """Tell the store which monitors there are: what runs, histories and views refer to."""
 
-from drift_monitor.alerting.active import close_removed
+from drift_monitor.alerting.episodes import close_removed
 from drift_monitor.alerting.services import Services
 from drift_monitor.core.schedule import jitter, next_slot
 from drift_monitor.store import monitors

@@ -7,7 +7,9 @@ deadline cuts the connection itself, so a server that drips a byte a second can'
     Message-ID    from the notification's id: the same at every try, so a mail program shows a repeated one once
     References    one name for each alert's episode, the same when it fires and when it resolves: they stay together
 
-Headers are written by `email.message` only, from values without line breaks.
+Headers are written by `email.message` only, from values without line breaks. The HTML form has no picture, no script,
+and nothing that is fetched from anywhere: bars are coloured table cells, which every mail program draws. Each value in
+it is escaped.
 """
 
 import asyncio
@@ -18,64 +20,51 @@ import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
+from html import escape
 from typing import Any
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.config.receivers import EmailConfig
+from drift_monitor.core.clean import clean_text
 from drift_monitor.errors import DeliveryError
-from drift_monitor.notify import mail_text
+from drift_monitor.notify import wording
 from drift_monitor.notify.outbound import Resolver, addresses_of
 from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.telemetry.reasons import DeliveryFailure
-from drift_monitor.telemetry.text import clean_text
+from drift_monitor.words import one_line, percent
 
 _logger = logging.getLogger(__name__)
 IMPLICIT_TLS_PORT = 465
-MAX_QUOTED_CHARACTERS = 200
+MAX_QUOTED_CHARACTERS = 200  # of a reply: a sentence, and no page of it in the log
 SOCKET_SLACK_SECONDS = 5.0
 _PERMANENT = 500  # replies from here on are final
-
-
-@dataclass(frozen=True)
-class Login:
-    """A user of the smarthost."""
-
-    username: str
-    password: str = field(repr=False)
+_BAR_PIXELS = 120
+_REFERENCE, _LIVE = "#8fa3bf", "#d9662b"
+_COLOURS = {"critical": "#c62828", "warning": "#d9662b", "info": "#1e6fbf"}
+_RESOLVED_COLOUR = "#2e7d32"
+_FONT = "font-family:-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
+_CELL = "padding:3px 14px 3px 0;font-size:13px;vertical-align:top"
 
 
 class EmailSender:
     """Sends notifications as mail to one list of recipients."""
 
     def __init__(
-        self,
-        smarthost: str,
-        *,
-        sender: str,
-        recipients: Sequence[str],
-        login: Login | None = None,
-        require_tls: bool = True,
-        timeout: timedelta = timedelta(seconds=30),
-        resolver: Resolver | None = None,
-        outbound: OutboundConfig = ANYWHERE,
+        self, config: EmailConfig, outbound: OutboundConfig = ANYWHERE, resolver: Resolver | None = None
     ) -> None:
-        host, _, port = smarthost.rpartition(":")
+        host, _, port = config.smarthost.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
-        self._shown = f"smtp://{smarthost}"
-        self._sender, self._recipients = sender, tuple(recipients)
-        self._login = login
-        self._require_tls = require_tls
-        self._timeout = timeout.total_seconds()
-        self._resolver = resolver
-        self._outbound = outbound
+        self._shown = f"smtp://{config.smarthost}"
+        self._config, self._outbound, self._resolver = config, outbound, resolver
+        self._timeout = config.timeout.total_seconds()
 
     def send(self, notification_id: str, body: Mapping[str, Any], at: datetime) -> None:
         """Send one mail. Blocks up to the deadline; call from a thread without a running event loop."""
-        message = compose(notification_id, body, at, sender=self._sender, recipients=self._recipients)
+        message = compose(notification_id, body, at, sender=self._config.from_, recipients=self._config.to)
         deadline = _Deadline(self._timeout)
         try:
             connected = asyncio.run(self._connect())
@@ -111,36 +100,31 @@ class EmailSender:
         return dialled
 
     def _converse(self, connected: socket.socket, content: bytes) -> None:
-        if self._port == IMPLICIT_TLS_PORT:
-            connected = _tls().wrap_socket(connected, server_hostname=self._host)
+        config, implicit_tls = self._config, self._port == IMPLICIT_TLS_PORT
+        if implicit_tls:
+            connected = ssl.create_default_context().wrap_socket(connected, server_hostname=self._host)
         client = _Client(self._host, connected, self._timeout)
         try:
             client.ehlo_or_helo_if_needed()
-            if self._require_tls and self._port != IMPLICIT_TLS_PORT:
-                self._start_tls(client)
-            if self._login is not None:
-                client.login(self._login.username, self._login.password)
-            addresses = [parseaddr(one)[1] for one in self._recipients]
-            refused = client.sendmail(parseaddr(self._sender)[1], addresses, content)
-            self._tell_refused(refused)
+            if config.require_tls and not implicit_tls:
+                if not client.has_extn("starttls"):
+                    message = "the server offers no STARTTLS; use port 465, or require_tls: false on this machine"
+                    raise self._error(message, DeliveryFailure.TLS, retryable=True)
+                client.starttls(context=ssl.create_default_context())
+                client.ehlo()
+            if config.auth_username is not None and config.auth_password is not None:
+                client.login(config.auth_username, config.auth_password.get_secret_value())
+            addresses = [parseaddr(recipient)[1] for recipient in config.to]
+            refused = client.sendmail(parseaddr(config.from_)[1], addresses, content)
+            # Some recipients were refused and others not: sent, since the others would get a second one.
+            for address, (code, _) in refused.items():
+                message = f"{self._shown}: the mail was accepted, but not for one recipient."
+                log(_logger, WARN, "recipient_refused", message, recipient=address, status_code=code)
             # The mail is accepted: how the server says goodbye changes nothing.
             with suppress(OSError, smtplib.SMTPException):
                 client.quit()
         finally:
             client.close()
-
-    def _tell_refused(self, refused: Mapping[str, tuple[int, bytes]]) -> None:
-        """Some recipients were refused and others not: sent, since the others would get a second one."""
-        for address, (code, _) in refused.items():
-            message = f"{self._shown}: the mail was accepted, but not for one recipient."
-            log(_logger, WARN, "recipient_refused", message, recipient=address, status_code=code)
-
-    def _start_tls(self, client: smtplib.SMTP) -> None:
-        if not client.has_extn("starttls"):
-            message = "the server offers no STARTTLS; use port 465, or require_tls: false on this machine"
-            raise self._error(message, DeliveryFailure.TLS, retryable=True)
-        client.starttls(context=_tls())
-        client.ehlo()
 
     def _translate(self, error: OSError | smtplib.SMTPException | UnicodeError, *, timed_out: bool) -> DeliveryError:
         match error:
@@ -168,40 +152,16 @@ class EmailSender:
                 return self._error(f"the connection failed ({name})", DeliveryFailure.NETWORK, retryable=True)
 
     def _refused(self, code: int, reply: bytes | str) -> DeliveryError:
-        final = code >= _PERMANENT
+        is_final = code >= _PERMANENT
         text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-        said = " ".join(clean_text(text).split())[:MAX_QUOTED_CHARACTERS]
-        reason = DeliveryFailure.CLIENT_ERROR if final else DeliveryFailure.SERVER_ERROR
-        return self._error(f"answered {code}: {said}", reason, retryable=not final, status_code=code)
+        quoted = " ".join(clean_text(text).split())[:MAX_QUOTED_CHARACTERS]
+        reason = DeliveryFailure.CLIENT_ERROR if is_final else DeliveryFailure.SERVER_ERROR
+        return self._error(f"answered {code}: {quoted}", reason, retryable=not is_final, status_code=code)
 
     def _error(
         self, message: str, reason: DeliveryFailure, *, retryable: bool, status_code: int | None = None
     ) -> DeliveryError:
         return DeliveryError(f"{self._shown}: {message}", retryable=retryable, reason=reason, status_code=status_code)
-
-
-def compose(
-    notification_id: str, body: Mapping[str, Any], at: datetime, *, sender: str, recipients: Sequence[str]
-) -> EmailMessage:
-    """The mail for a stored notification."""
-    domain = parseaddr(sender)[1].rpartition("@")[2]
-    message = EmailMessage(policy=SMTP)
-    message["Subject"] = mail_text.subject(body)
-    message["From"] = sender
-    message["To"] = ", ".join(recipients)
-    message["Date"] = format_datetime(at)
-    message["Message-ID"] = f"<{notification_id}@{domain}>"
-    message["References"] = " ".join(_episode(alert, domain) for alert in body["alerts"])
-    message["Auto-Submitted"] = "auto-generated"  # no out-of-office answers
-    message.set_content(mail_text.plain_text(body))
-    message.add_alternative(mail_text.html(body), subtype="html")
-    return message
-
-
-def _episode(alert: Mapping[str, Any], domain: str) -> str:
-    """The same for the mail that says it fires and the one that says it is over."""
-    began = "".join(one for one in alert["startsAt"] if one.isdigit())
-    return f"<{alert['fingerprint']}.{began}@{domain}>"
 
 
 class _Client(smtplib.SMTP):
@@ -223,7 +183,7 @@ class _Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.has_passed = False
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # the timer's thread must not use a handle that is being closed
         self._handle: socket.socket | None = None
         self._timer = threading.Timer(seconds, self._cut)
         self._timer.daemon = True
@@ -251,5 +211,76 @@ class _Deadline:
                     self._handle.shutdown(socket.SHUT_RDWR)
 
 
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
+def compose(
+    notification_id: str, body: Mapping[str, Any], at: datetime, *, sender: str, recipients: Sequence[str]
+) -> EmailMessage:
+    """The mail for a stored notification."""
+    domain = parseaddr(sender)[1].rpartition("@")[2]
+    message = EmailMessage(policy=SMTP)
+    message["Subject"] = wording.subject(body)
+    message["From"] = sender
+    message["To"] = ", ".join(recipients)
+    message["Date"] = format_datetime(at)
+    message["Message-ID"] = f"<{notification_id}@{domain}>"
+    # Fingerprint and start name the episode: the mail that says it is over has the same.
+    message["References"] = " ".join(
+        f"<{alert['fingerprint']}.{''.join(filter(str.isdigit, alert['startsAt']))}@{domain}>"
+        for alert in body["alerts"]
+    )
+    message["Auto-Submitted"] = "auto-generated"  # no out-of-office answers
+    message.set_content(wording.plain_text(body))
+    groups = "".join(_html_group(group) for group in wording.groups(body["alerts"]))
+    html = (
+        '<!doctype html><html><head><meta charset="utf-8"></head>'
+        f'<body style="{_FONT};color:#222;max-width:720px">{groups}</body></html>'
+    )
+    message.add_alternative(html, subtype="html")
+    return message
+
+
+def _html_group(group: Sequence[Mapping[str, Any]]) -> str:
+    first = group[0]
+    colour = _COLOURS.get(wording.severity(first), _COLOURS["warning"])
+    colour = colour if wording.is_firing(first) else _RESOLVED_COLOUR
+    verdict = wording.verdict(first)
+    links = " · ".join(f'<a href="{escape(url, quote=True)}">{word}</a>' for word, url in wording.links(first).items())
+    facts = "".join(
+        f'<tr><td style="{_CELL};color:#666;white-space:nowrap">{escape(name)}</td>'
+        f'<td style="{_CELL}">{escape(text)}</td></tr>'
+        for name, text in wording.facts(group).items()
+    )
+    # Mail programs draw the border of a table's cell, and not of much else.
+    return (
+        '<table cellpadding="0" cellspacing="0" style="margin:0 0 28px;border-collapse:collapse"><tr>'
+        f'<td style="border-left:4px solid {colour};padding:2px 0 2px 16px">'
+        f'<p style="margin:0;font-size:12px;color:{colour}"><b>{escape(wording.state(first))}</b></p>'
+        f'<h2 style="font-size:17px;margin:2px 0 8px">{escape(wording.summary(first))}</h2>'
+        + (f'<p style="font-size:14px;margin:0 0 14px">{escape(verdict)}</p>' if verdict else "")
+        + _html_bins(wording.bins(group))
+        + f'<table cellpadding="0" cellspacing="0" style="border-collapse:collapse">{facts}</table>'
+        + (f'<p style="font-size:14px;margin:14px 0 0">{links}</p>' if links else "")
+        + "</td></tr></table>"
+    )
+
+
+def _html_bins(bins: Sequence[Mapping[str, Any]]) -> str:
+    if not bins:
+        return ""
+    rows = "".join(
+        f'<tr><td style="{_CELL}">{escape(one_line(bin["label"]))}</td>'
+        f"{_html_bar(reference, bin['reference_share'], _REFERENCE)}{_html_bar(live, bin['live_share'], _LIVE)}</tr>"
+        for bin, reference, live in wording.scaled(bins)
+    )
+    head = "".join(
+        f'<th align="left" style="{_CELL};font-size:12px;color:{colour}">{name}</th>'
+        for name, colour in (("", ""), ("reference", _REFERENCE), ("live", _LIVE))
+    )
+    return f'<table style="border-collapse:collapse;margin:0 0 14px"><tr>{head}</tr>{rows}</table>'
+
+
+def _html_bar(length: float, share: float, colour: str) -> str:
+    """A cell with a bar and its share; the bar is a table of one cell, since mail programs ignore sizes of others."""
+    pixels = max(1, round(length * _BAR_PIXELS)) if length > 0 else 0
+    bar = f'<td bgcolor="{colour}" width="{pixels}" height="12" style="font-size:1px">&nbsp;</td>' if pixels else ""
+    text = f'<td style="font-size:12px;padding-left:6px">{percent(share)}</td>'
+    return f'<td style="{_CELL}"><table cellpadding="0" cellspacing="0"><tr>{bar}{text}</tr></table></td>'

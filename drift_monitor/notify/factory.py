@@ -1,9 +1,10 @@
-"""From a configured receiver to what sends to it.
+"""From a configured receiver to its sender, and a sample notification to try it out with.
 
-What every kind of receiver offers: send one notification, or say why not.
+A kind of receiver is a class in `config.receivers`, a module here, and a case of `make_sender`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -20,11 +21,20 @@ from drift_monitor.config.receivers import (
 )
 from drift_monitor.notify.alertmanager import AlertmanagerSender
 from drift_monitor.notify.apprise import AppriseSender
-from drift_monitor.notify.email import EmailSender, Login
+from drift_monitor.notify.email import EmailSender
 from drift_monitor.notify.log import LogSender
+from drift_monitor.notify.message import Alert, AlertStatus, BinShare, Message, NotificationKey, fingerprint, messages
 from drift_monitor.notify.pagerduty import PagerdutySender
 from drift_monitor.notify.slack import SlackSender
 from drift_monitor.notify.webhook import WebhookSender
+
+_SAMPLE_MONITOR = "test"
+_SAMPLE_DESCRIPTION = "Somebody ran `drift-monitor notify test`. The numbers and the bins are made up."
+_SAMPLE_BINS = (
+    BinShare(label="[40, +inf)", reference_share=0.12, live_share=0.38, contribution=0.3),
+    BinShare(label="missing", reference_share=0.01, live_share=0.06, contribution=0.1),
+    BinShare(label="[0, 10)", reference_share=0.5, live_share=0.25, contribution=0.17),
+)
 
 
 class Sender(Protocol):
@@ -36,40 +46,53 @@ class Sender(Protocol):
 
 
 def make_sender(receiver: ReceiverConfig, outbound: OutboundConfig = ANYWHERE) -> Sender:
-    """What sends to this receiver, as far as `outbound` lets it."""
+    """The sender of this receiver, as far as `outbound` lets it."""
     match receiver.kind:
         case WebhookConfig() as webhook:
-            return WebhookSender(
-                webhook.url.get_secret_value(),
-                secret=webhook.secret.get_secret_value() if webhook.secret else None,
-                timeout=webhook.timeout,
-                outbound=outbound,
-            )
+            return WebhookSender(webhook, outbound)
         case AlertmanagerConfig() as alertmanager:
-            urls = [url.get_secret_value() for url in alertmanager.urls]
-            return AlertmanagerSender(urls, timeout=alertmanager.timeout, outbound=outbound)
+            return AlertmanagerSender(alertmanager, outbound)
         case SlackConfig() as slack:
-            return SlackSender(slack.webhook_url.get_secret_value(), timeout=slack.timeout, outbound=outbound)
+            return SlackSender(slack, outbound)
         case EmailConfig() as email:
-            return EmailSender(
-                email.smarthost,
-                sender=email.from_,
-                recipients=email.to,
-                login=_login(email),
-                require_tls=email.require_tls,
-                timeout=email.timeout,
-                outbound=outbound,
-            )
+            return EmailSender(email, outbound)
         case PagerdutyConfig() as pagerduty:
-            key = pagerduty.routing_key.get_secret_value()
-            return PagerdutySender(pagerduty.url.get_secret_value(), key, timeout=pagerduty.timeout, outbound=outbound)
+            return PagerdutySender(pagerduty, outbound)
         case AppriseConfig() as apprise:
-            return AppriseSender([url.get_secret_value() for url in apprise.urls], timeout=apprise.timeout)
+            return AppriseSender(apprise)  # dials by itself: the configuration refuses it beside `outbound.allow`
         case LogConfig():
-            return LogSender(receiver.name)
+            return LogSender()
 
 
-def _login(email: EmailConfig) -> Login | None:
-    if email.auth_username is None or email.auth_password is None:
-        return None
-    return Login(email.auth_username, email.auth_password.get_secret_value())
+def sample_messages(receiver: str, at: datetime) -> tuple[Message, Message]:
+    """An alert that fires and the same one resolved, clearly marked as a test, each with an id of its own."""
+    firing = Alert(
+        status=AlertStatus.FIRING,
+        labels={
+            "alertname": "DriftMonitorTest",
+            "monitor": _SAMPLE_MONITOR,
+            "feature": "sample",
+            "metric": "psi",
+            "severity": "info",
+        },
+        annotations={
+            "summary": f"TEST of receiver {receiver}: nothing has drifted",
+            "description": _SAMPLE_DESCRIPTION,
+            "verdict": _SAMPLE_DESCRIPTION,
+            "value": "0.31",
+            "interval_low": "0.27",
+            "interval_high": "0.34",
+            "noise_floor": "0.004",
+            "threshold": "0.25",
+            "condition": "lower bound above 0.25",
+        },
+        starts_at=at,
+        # Each test is an alert of its own, which nothing but its second half resolves.
+        fingerprint=fingerprint(monitor=_SAMPLE_MONITOR, feature="sample", segment="", rule=at.isoformat()),
+        bins=_SAMPLE_BINS,
+    )
+    over = {**firing.annotations, "summary": f"TEST of receiver {receiver}: the sample alert is over"}
+    resolved = replace(firing, status=AlertStatus.RESOLVED, annotations=over, ends_at=at, bins=())
+    key = NotificationKey(monitor=_SAMPLE_MONITOR, window_end=at, revision=0, receiver=receiver)
+    (first,), (second,) = messages(key, [firing]), messages(replace(key, revision=1), [resolved])
+    return first, second

@@ -9,6 +9,7 @@ the `secrets`, is not quoted.
 import asyncio
 import json
 import logging
+import re
 import ssl
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
@@ -21,18 +22,17 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.core.clean import clean_text
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.outbound import Destination, Resolver, resolve
 from drift_monitor.telemetry.logs import WARN
 from drift_monitor.telemetry.reasons import DeliveryFailure
 from drift_monitor.telemetry.redaction import origin
-from drift_monitor.telemetry.text import clean_text
 from drift_monitor.version import __version__
 
-DEADLINE = timedelta(seconds=10)
 USER_AGENT = f"drift-monitor/{__version__}"
 MAX_ANSWER_BYTES = 4096
-MAX_QUOTED_CHARACTERS = 200
+MAX_QUOTED_CHARACTERS = 200  # of an answer: a sentence, and no page of it in the log
 # Shorter parts of a path are words such as "hooks" or "v1", not credentials.
 _MIN_SECRET_PART = 6
 _RETRYABLE_CLIENT_ERRORS = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
@@ -45,16 +45,16 @@ class Poster:
     def __init__(
         self,
         url: str,
-        *,
-        timeout: timedelta = DEADLINE,
-        resolver: Resolver | None = None,
+        timeout: timedelta,
         outbound: OutboundConfig = ANYWHERE,
+        resolver: Resolver | None = None,
+        *,
         secrets: Collection[str] = (),
     ) -> None:
         self._url = url
         self._timeout = timeout.total_seconds()
-        self._resolver = resolver
         self._outbound = outbound
+        self._resolver = resolver
         self._secrets = frozenset(secrets)
         for name in ("httpx", "httpcore"):
             # Below WARNING these print full URLs and headers, whatever the level of the rest.
@@ -66,7 +66,7 @@ class Poster:
 
     def post_bytes(self, content: bytes, headers: Mapping[str, str], at: datetime) -> None:
         """Post JSON once; returns on 2xx, else DeliveryError. Blocks up to the deadline, in a thread without a loop."""
-        asyncio.run(self._send(content, {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers}, at))
+        asyncio.run(self._post(content, {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers}, at))
 
     def encode(self, document: Any) -> bytes:
         """The document as the bytes that are sent."""
@@ -75,26 +75,23 @@ class Poster:
         except (ValueError, TypeError):
             raise self._error("the notification is no JSON", DeliveryFailure.INVALID, retryable=False) from None
 
-    async def _send(self, content: bytes, headers: dict[str, str], at: datetime) -> None:
+    async def _post(self, content: bytes, headers: dict[str, str], at: datetime) -> None:
         try:
             async with asyncio.timeout(self._timeout):
                 destination = await resolve(self._url, self._resolver, self._outbound)
-                await self._post(destination, content, headers, at)
+                # An address that swallows packets must leave time for the next one.
+                connect = self._timeout / len(destination.addresses)
+                async with httpx.AsyncClient(
+                    verify=self._tls if destination.url.scheme == "https" else False,
+                    trust_env=False,
+                    follow_redirects=False,
+                    timeout=httpx.Timeout(self._timeout, connect=connect),
+                ) as client:
+                    answer, excerpt = await self._first_answer(client, destination, content, headers)
+                self._judge(answer, excerpt, at)
         except TimeoutError:
             message = f"no complete answer within {self._timeout:g} s"
             raise self._error(message, DeliveryFailure.TIMEOUT, retryable=True) from None
-
-    async def _post(self, destination: Destination, content: bytes, headers: dict[str, str], at: datetime) -> None:
-        # An address that swallows packets must leave time for the next one.
-        connect = self._timeout / len(destination.addresses)
-        async with httpx.AsyncClient(
-            verify=self._tls if destination.url.scheme == "https" else False,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(self._timeout, connect=connect),
-        ) as client:
-            answer, excerpt = await self._first_answer(client, destination, content, headers)
-        self._judge(answer, excerpt, at)
 
     async def _first_answer(
         self, client: httpx.AsyncClient, destination: Destination, content: bytes, headers: dict[str, str]
@@ -125,10 +122,13 @@ class Poster:
         if isinstance(failure, httpx.TimeoutException):
             message = f"no answer within {self._timeout:g} s"
             return self._error(message, DeliveryFailure.TIMEOUT, retryable=True)
-        if _has_cause(failure, ssl.SSLError):
-            message = f"TLS failed: {_first_line(failure)}"
-            return self._error(message, DeliveryFailure.TLS, retryable=True)
         name = type(failure).__name__
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, ssl.SSLError):
+                line = (str(failure).splitlines() or [name])[0][:MAX_QUOTED_CHARACTERS]
+                return self._error(f"TLS failed: {line}", DeliveryFailure.TLS, retryable=True)
+            cause = cause.__cause__ or cause.__context__
         return self._error(f"the connection failed ({name})", DeliveryFailure.NETWORK, retryable=True)
 
     def _judge(self, answer: httpx.Response, excerpt: str, at: datetime) -> None:
@@ -138,9 +138,14 @@ class Poster:
         if 300 <= status < 400:
             message = f"answered {status}, a redirect, which is never followed; configure the final URL"
             raise self._error(message, DeliveryFailure.REDIRECT, retryable=False, status_code=status)
+        reason = DeliveryFailure.SERVER_ERROR if status >= 500 else DeliveryFailure.CLIENT_ERROR
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            reason = DeliveryFailure.RATE_LIMITED
+        elif status in _AUTH_ERRORS:
+            reason = DeliveryFailure.AUTH_ERROR
         raise self._error(
             f"answered {status}{self._quote(excerpt)}",
-            _reason(status),
+            reason,
             retryable=status >= 500 or status in _RETRYABLE_CLIENT_ERRORS or status < 200,
             status_code=status,
             retry_after=retry_after_seconds(answer.headers.get("Retry-After"), at),
@@ -150,19 +155,14 @@ class Poster:
         text = " ".join(clean_text(excerpt).split())[:MAX_QUOTED_CHARACTERS]
         if not text:
             return ""
-        if any(part in excerpt for part in self._secret_parts):
-            return " (the answer repeats a secret and is not shown)"
-        return f": {text}"
-
-    @cached_property
-    def _secret_parts(self) -> frozenset[str]:
         parts = urlsplit(self._url)
         rest = f"{parts.path}/{parts.query}/{parts.fragment}/{parts.netloc.rpartition('@')[0]}"
-        for separator in "?&=:;,.":
-            rest = rest.replace(separator, "/")
-        pieces = {piece for piece in rest.split("/") if piece}
+        pieces = {piece for piece in re.split(r"[/?&=:;,.]", rest) if piece}
         pieces |= {unquote(piece) for piece in pieces}
-        return self._secrets | {piece for piece in pieces if len(piece) >= _MIN_SECRET_PART}
+        secrets = self._secrets | {piece for piece in pieces if len(piece) >= _MIN_SECRET_PART}
+        if any(secret in excerpt for secret in secrets):
+            return " (the answer repeats a secret and is not shown)"
+        return f": {text}"
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -192,7 +192,7 @@ def retry_after_seconds(value: str | None, at: datetime) -> float | None:
     if value is None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
-        return float(value.strip()[:9])
+        return float(value.strip()[:9])  # whatever the digits, a number
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
@@ -209,23 +209,3 @@ async def _read_excerpt(answer: httpx.Response) -> str:
         if len(kept) >= MAX_ANSWER_BYTES:
             break
     return bytes(kept[:MAX_ANSWER_BYTES]).decode("utf-8", "replace")
-
-
-def _reason(status: int) -> DeliveryFailure:
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return DeliveryFailure.RATE_LIMITED
-    if status in _AUTH_ERRORS:
-        return DeliveryFailure.AUTH_ERROR
-    return DeliveryFailure.SERVER_ERROR if status >= 500 else DeliveryFailure.CLIENT_ERROR
-
-
-def _has_cause(error: BaseException | None, kind: type[BaseException]) -> bool:
-    while error is not None:
-        if isinstance(error, kind):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _first_line(error: BaseException | None) -> str:
-    return str(error).splitlines()[0][:MAX_QUOTED_CHARACTERS] if error and str(error) else type(error).__name__

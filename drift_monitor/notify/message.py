@@ -14,12 +14,13 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from drift_monitor.core.clean import clean_text
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import InputError
-from drift_monitor.telemetry.text import clean_text
 
 VERSION = "4"
 # What Alertmanager sends as the end of an alert that goes on: Go's zero time.
@@ -29,7 +30,7 @@ _FINGERPRINT_LENGTH = 16  # as long as Alertmanager's
 
 
 class AlertStatus(StrEnum):
-    """What a transition says of an alert."""
+    """What an event says of an alert."""
 
     FIRING = "firing"
     RESOLVED = "resolved"
@@ -47,7 +48,7 @@ class BinShare:
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One transition of one alert, as receivers are told. `starts_at` is the window_end at which it fired."""
+    """One event of one alert, as it is sent. `starts_at` is the window_end at which it fired."""
 
     status: AlertStatus
     labels: Mapping[str, str]
@@ -63,7 +64,7 @@ class Alert:
 class NotificationKey:
     """What a notification is about; its ids are a function of this and the part.
 
-    `repeated_at` tells apart what is said again of the same window: a repeat, or what a silence had kept back.
+    `repeated_at` tells apart what is sent again of the same window: a repeat, or what a silence had kept back.
     """
 
     monitor: str
@@ -111,10 +112,10 @@ def messages(
     """
     if max_alerts < 0:
         raise InputError(f"max_alerts is {max_alerts}, must be 0 (no limit) or more")
-    told = [alert for alert in alerts if send_resolved or alert.status is AlertStatus.FIRING]
-    told.sort(key=lambda alert: alert.status is AlertStatus.RESOLVED)
-    size = max_alerts or len(told) or 1
-    parts = [told[start : start + size] for start in range(0, len(told), size)]
+    sent = [alert for alert in alerts if send_resolved or alert.status is AlertStatus.FIRING]
+    sent.sort(key=lambda alert: alert.status is AlertStatus.RESOLVED)
+    size = max_alerts or len(sent) or 1
+    parts = [sent[start : start + size] for start in range(0, len(sent), size)]
     return tuple(
         Message(
             id=notification_id(key, part),
@@ -147,15 +148,21 @@ def document(alerts: Sequence[Alert], *, monitor: str, receiver: str, external_u
 
 def version_4(stored: Mapping[str, Any]) -> dict[str, Any]:
     """The stored document without what version 4 does not have; the order of its keys stays, so do the bytes."""
-    return {**stored, "alerts": [_without_bins(alert) for alert in stored.get("alerts", ())]}
-
-
-def _without_bins(alert: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in alert.items() if name != "bins"}
+    alerts = [{name: value for name, value in alert.items() if name != "bins"} for alert in stored.get("alerts", ())]
+    return {**stored, "alerts": alerts}
 
 
 def alert_document(alert: Alert) -> dict[str, Any]:
-    """One alert as it stands in a notification."""
+    """One alert as a notification holds it."""
+    bins = [
+        {
+            "label": clean_text(share.label),
+            "live_share": share.live_share,
+            "reference_share": share.reference_share,
+            "contribution": share.contribution,
+        }
+        for share in alert.bins
+    ]
     return {
         "status": alert.status.value,
         "labels": _texts(alert.labels),
@@ -164,7 +171,7 @@ def alert_document(alert: Alert) -> dict[str, Any]:
         "endsAt": NO_END if alert.ends_at is None else rfc3339(alert.ends_at),
         "generatorURL": clean_text(alert.generator_url),
         "fingerprint": alert.fingerprint,
-        **({"bins": [_bin(one) for one in alert.bins]} if alert.bins else {}),
+        **({"bins": bins} if bins else {}),
     }
 
 
@@ -179,17 +186,8 @@ def alert_from(document: Mapping[str, Any]) -> Alert:
         ends_at=datetime.fromisoformat(document["endsAt"]) if is_over else None,
         fingerprint=document["fingerprint"],
         generator_url=document["generatorURL"],
-        bins=tuple(BinShare(**one) for one in document.get("bins", ())),
+        bins=tuple(BinShare(**share) for share in document.get("bins", ())),
     )
-
-
-def _bin(one: BinShare) -> dict[str, Any]:
-    return {
-        "label": clean_text(one.label),
-        "live_share": one.live_share,
-        "reference_share": one.reference_share,
-        "contribution": one.contribution,
-    }
 
 
 def _texts(pairs: Mapping[str, str]) -> dict[str, str]:
@@ -200,10 +198,3 @@ def _texts(pairs: Mapping[str, str]) -> dict[str, str]:
 def _common(sets: Sequence[Mapping[str, str]]) -> dict[str, str]:
     first, *others = sets
     return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
-
-
-def rfc3339(at: datetime) -> str:
-    """The moment in UTC, as bodies write it."""
-    if at.tzinfo is None:
-        raise InputError(f"a time without zone can't be sent: {at.isoformat()}")
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -73,26 +73,36 @@ def embedded(address: Address) -> tuple[ipaddress.IPv4Address, ...]:
     """The IPv4 addresses an IPv6 address may lead to."""
     if isinstance(address, ipaddress.IPv4Address):
         return ()
-    found: list[ipaddress.IPv4Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    candidates: list[ipaddress.IPv4Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     number = int(address)
     last = ipaddress.IPv4Address(number & 0xFFFFFFFF)
     # ::/96 also holds :: and ::1, which are no IPv4 addresses.
     if (address in _COMPATIBLE and number > 1) or any(address in network for network in _NAT64):
-        found.append(last)
+        candidates.append(last)
     if address in _NAT64[1]:
         # RFC 6052, prefix of 48 bits: two bytes, the zero byte u, two bytes.
-        found.append(ipaddress.IPv4Address(((number >> 64) & 0xFFFF) << 16 | (number >> 40) & 0xFFFF))
+        candidates.append(ipaddress.IPv4Address(((number >> 64) & 0xFFFF) << 16 | (number >> 40) & 0xFFFF))
     if (number >> 32) & 0xFFFFFFFF in _ISATAP:
-        found.append(last)
-    return tuple(part for part in found if part is not None)
+        candidates.append(last)
+    return tuple(part for part in candidates if part is not None)
 
 
 async def resolve(url: str, resolver: Resolver | None = None, outbound: OutboundConfig = ANYWHERE) -> Destination:
     """Resolve the URL's name once and check every address; DeliveryError if it may not or can't be dialled."""
-    parsed = _parse(url)
+    shown = origin(url)
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError, TypeError):
+        # The cause holds the URL, which may be a secret.
+        raise _error(shown, "it is no valid URL", DeliveryFailure.INVALID, retryable=False) from None
+    if parsed.scheme not in _DEFAULT_PORTS or not parsed.raw_host:
+        message = "only http:// and https:// URLs with a host are sent to"
+        raise _error(shown, message, DeliveryFailure.INVALID, retryable=False)
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise _error(shown, f"{parsed.port} is no port", DeliveryFailure.INVALID, retryable=False)
     host = parsed.raw_host.decode("ascii")
     port = parsed.port or _DEFAULT_PORTS[parsed.scheme]
-    addresses = await addresses_of(host, port, origin(url), resolver, outbound)
+    addresses = await addresses_of(host, port, shown, resolver, outbound)
     return Destination(url=parsed, addresses=addresses, host=host, host_header=parsed.netloc.decode("ascii"))
 
 
@@ -100,9 +110,9 @@ async def addresses_of(
     host: str, port: int, shown: str, resolver: Resolver | None = None, outbound: OutboundConfig = ANYWHERE
 ) -> tuple[str, ...]:
     """The addresses of a name, resolved once and all checked; `shown` names the receiver in the DeliveryError."""
-    literal = _literal(host)
-    found = (host,) if literal else await (resolver or _system_resolver)(host, port)
-    addresses = tuple(dict.fromkeys(found))
+    is_literal = _is_address(host)
+    answers = (host,) if is_literal else await (resolver or _system_resolver)(host, port)
+    addresses = tuple(dict.fromkeys(answers))
     if not addresses:
         raise _error(shown, "its name has no address", DeliveryFailure.DNS, retryable=True)
     for text in addresses:
@@ -111,32 +121,14 @@ async def addresses_of(
         if reason is not None:
             # A name may get another address; a literal stays what it is.
             message = f"it leads to {text} ({reason}), which is never dialled"
-            raise _error(shown, message, DeliveryFailure.ADDRESS_REFUSED, retryable=not literal)
+            raise _error(shown, message, DeliveryFailure.ADDRESS_REFUSED, retryable=not is_literal)
         if not outbound.permits(host, address):
             message = f"it leads to {text}, which outbound.allow does not name"
             raise _error(shown, message, DeliveryFailure.ADDRESS_REFUSED, retryable=True)
     return addresses
 
 
-def _parse(url: str) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError, TypeError):
-        # The cause holds the URL, which may be a secret.
-        raise _error(origin(url), "it is no valid URL", DeliveryFailure.INVALID, retryable=False) from None
-    if parsed.scheme not in _DEFAULT_PORTS or not parsed.raw_host:
-        raise _error(
-            origin(url),
-            "only http:// and https:// URLs with a host are sent to",
-            DeliveryFailure.INVALID,
-            retryable=False,
-        )
-    if parsed.port is not None and not 0 < parsed.port < 65536:
-        raise _error(origin(url), f"{parsed.port} is no port", DeliveryFailure.INVALID, retryable=False)
-    return parsed
-
-
-def _literal(host: str) -> bool:
+def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:

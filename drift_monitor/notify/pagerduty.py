@@ -5,33 +5,32 @@ A notification for PagerDuty holds one alert (`max_alerts` of its configuration)
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.config.receivers import PagerdutyConfig
+from drift_monitor.core.rules import Severity
 from drift_monitor.notify import wording
-from drift_monitor.notify.http import DEADLINE, Poster
+from drift_monitor.notify.http import Poster
 from drift_monitor.notify.outbound import Resolver
+from drift_monitor.words import one_line, percent, shorten
 
 MAX_SUMMARY = 1024  # characters, by the reference of the API
 _MAX_TEXT = 1000  # of a detail: an event may have 512 KB
-_SEVERITIES = {"critical": "critical", "warning": "warning", "info": "info"}
+_SEVERITIES = frozenset(Severity)  # PagerDuty knows our three by the same names, and `error` besides
 
 
 class PagerdutySender:
     """Sends events of one integration; its routing key is the credential."""
 
     def __init__(
-        self,
-        url: str,
-        routing_key: str,
-        *,
-        timeout: timedelta = DEADLINE,
-        resolver: Resolver | None = None,
-        outbound: OutboundConfig = ANYWHERE,
+        self, config: PagerdutyConfig, outbound: OutboundConfig = ANYWHERE, resolver: Resolver | None = None
     ) -> None:
-        self._poster = Poster(url, timeout=timeout, resolver=resolver, outbound=outbound, secrets=(routing_key,))
-        self._routing_key = routing_key
+        self._routing_key = config.routing_key.get_secret_value()
+        self._poster = Poster(
+            config.url.get_secret_value(), config.timeout, outbound, resolver, secrets=(self._routing_key,)
+        )
 
     def __repr__(self) -> str:
         return "PagerdutySender()"
@@ -42,11 +41,18 @@ class PagerdutySender:
 
 
 def event(alert: Mapping[str, Any]) -> dict[str, Any]:
-    """What is told of one alert, without the key that says to whom."""
+    """The event of one alert, without the key that says to whom it goes."""
     if not wording.is_firing(alert):
         return {"event_action": "resolve", "dedup_key": alert["fingerprint"]}
-    labels = alert["labels"]
-    links = wording.links(alert)
+    labels, links, severity = alert["labels"], wording.links(alert), wording.severity(alert)
+    texts = {**labels, **alert["annotations"]}
+    details: dict[str, Any] = {name: shorten(text, _MAX_TEXT) for name, text in texts.items() if name != "summary"}
+    if alert.get("bins"):
+        details["bins"] = [
+            f"{shorten(one_line(bin['label']), _MAX_TEXT)}: "
+            f"{percent(bin['reference_share'])} → {percent(bin['live_share'])}"
+            for bin in alert["bins"]
+        ]
     return {
         "event_action": "trigger",
         "dedup_key": alert["fingerprint"],
@@ -54,27 +60,13 @@ def event(alert: Mapping[str, Any]) -> dict[str, Any]:
         **({"client_url": links["Page"]} if "Page" in links else {}),
         "links": [{"href": url, "text": word} for word, url in links.items()],
         "payload": {
-            "summary": wording.shorten(wording.summary(alert), MAX_SUMMARY),
+            "summary": shorten(wording.summary(alert), MAX_SUMMARY),
             "source": labels["monitor"],
-            "severity": _SEVERITIES.get(wording.severity(alert), "warning"),
+            "severity": severity if severity in _SEVERITIES else Severity.WARNING.value,
             "timestamp": alert["startsAt"],
             "component": labels.get("feature", labels["monitor"]),
             "group": labels["monitor"],
             "class": labels.get("metric", labels.get("alertname", "")),
-            "custom_details": _details(alert),
+            "custom_details": details,
         },
     }
-
-
-def _details(alert: Mapping[str, Any]) -> dict[str, Any]:
-    texts = {**alert["labels"], **alert["annotations"]}
-    details: dict[str, Any] = {
-        name: wording.shorten(text, _MAX_TEXT) for name, text in texts.items() if name != "summary"
-    }
-    if alert.get("bins"):
-        details["bins"] = [
-            f"{wording.shorten(wording.one_line(one['label']), _MAX_TEXT)}: "
-            f"{wording.percent(one['reference_share'])} → {wording.percent(one['live_share'])}"
-            for one in alert["bins"]
-        ]
-    return details

@@ -7,22 +7,22 @@ our own words, numbers and the monitor's annotations.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.config.receivers import SlackConfig
 from drift_monitor.notify import wording
-from drift_monitor.notify.fields import facts
-from drift_monitor.notify.http import DEADLINE, Poster
+from drift_monitor.notify.http import Poster
 from drift_monitor.notify.outbound import Resolver
+from drift_monitor.words import bar, one_line, percent, shorten
 
 # Limits of Slack's Block Kit reference.
 MAX_BLOCKS = 50
 MAX_SECTION = 3000  # characters, as they are sent: escapes count
 MAX_HEADER = 150
 MAX_FALLBACK = 3000  # far below the 40,000 at which a message is cut
-_DIVIDER: dict[str, Any] = {"type": "divider"}
 _MAX_FIELDS, _MAX_FIELD, _MAX_NAME = 10, 2000, 100  # fields of a section; characters of one, and of its name
 _MAX_ADDRESS = 400
 _OF_ADDRESSES = "%/:?#[]@!$&'()*+,;=~"  # what a URL is written with, beside letters and digits
@@ -34,14 +34,9 @@ class SlackSender:
     """Posts messages to one incoming webhook; its URL is the credential."""
 
     def __init__(
-        self,
-        url: str,
-        *,
-        timeout: timedelta = DEADLINE,
-        resolver: Resolver | None = None,
-        outbound: OutboundConfig = ANYWHERE,
+        self, config: SlackConfig, outbound: OutboundConfig = ANYWHERE, resolver: Resolver | None = None
     ) -> None:
-        self._poster = Poster(url, timeout=timeout, resolver=resolver, outbound=outbound)
+        self._poster = Poster(config.webhook_url.get_secret_value(), config.timeout, outbound, resolver)
 
     def send(self, notification_id: str, body: Mapping[str, Any], at: datetime) -> None:
         self._poster.post(slack_message(body), at)
@@ -52,66 +47,58 @@ def slack_message(body: Mapping[str, Any]) -> dict[str, Any]:
     groups = wording.groups(body["alerts"])
     blocks: list[dict[str, Any]] = []
     for number, group in enumerate(groups):
-        told = [*([_DIVIDER] if number else []), *_heading(group[0]), *_blocks(group)]
-        if len(blocks) + len(told) >= MAX_BLOCKS:
+        more = [*([{"type": "divider"}] if number else []), *_blocks(group)]
+        if len(blocks) + len(more) >= MAX_BLOCKS:
             rest = f"and {len(groups) - number} more, which the page of the monitor shows"
             blocks.append({"type": "context", "elements": [_plain(rest, MAX_SECTION)]})
             break
-        blocks += told
+        blocks += more
     return {"text": escape(wording.title(body), MAX_FALLBACK), "blocks": blocks}
-
-
-def _heading(alert: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The headline; where it is too long for one, also in full."""
-    state = "" if wording.is_firing(alert) else "Resolved: "
-    line = f"{wording.sign(alert)} {state}{wording.summary(alert)}"
-    header, full = _plain(line, MAX_HEADER), _plain(line, MAX_SECTION)
-    yield {"type": "header", "text": header}
-    if header != full:
-        yield {"type": "section", "text": full}
 
 
 def _blocks(group: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     first = group[0]
+    state = "" if wording.is_firing(first) else "Resolved: "
+    line = f"{wording.sign(first)} {state}{wording.summary(first)}"
+    header, whole = _plain(line, MAX_HEADER), _plain(line, MAX_SECTION)
+    yield {"type": "header", "text": header}
+    if header != whole:
+        yield {"type": "section", "text": whole}
     verdict = wording.verdict(first)
-    told = {"text": _plain(verdict, MAX_SECTION)} if verdict else {}
-    shown = list(facts(group).items())[:_MAX_FIELDS]
-    yield {"type": "section", **told, "fields": [_field(*fact) for fact in shown]}
-    moved = wording.bins(group)
-    if moved:
-        yield {"type": "section", "text": _mrkdwn(_bars(moved))}
+    facts = list(wording.facts(group).items())[:_MAX_FIELDS]
+    fields = [
+        _mrkdwn(f"*{escape(name, _MAX_NAME)}*\n{escape(text, _MAX_FIELD - _MAX_NAME - 3)}") for name, text in facts
+    ]
+    yield {"type": "section", **({"text": _plain(verdict, MAX_SECTION)} if verdict else {}), "fields": fields}
+    bins = wording.bins(group)
+    if bins:
+        yield {"type": "section", "text": _mrkdwn(_bars(bins))}
     links = [f"<{_address(url)}|{word}>" for word, url in wording.links(first).items()]
     if links:
         yield {"type": "section", "text": _mrkdwn(" · ".join(links))}
 
 
-def _field(name: str, text: str) -> dict[str, Any]:
-    return _mrkdwn(f"*{escape(name, _MAX_NAME)}*\n{escape(text, _MAX_FIELD - _MAX_NAME - 3)}")
-
-
-def _mrkdwn(text: str) -> dict[str, Any]:
-    return {"type": "mrkdwn", "text": text}
-
-
 def _bars(bins: Sequence[Mapping[str, Any]]) -> str:
     """A block of code: one line a bin, reference left, live right, on one scale."""
-    most = max(max(one["reference_share"], one["live_share"]) for one in bins) or 1.0
     lines = [f"{'':{_LABEL}} {'reference':{_BAR + 7}}   live"]
-    for one in bins:
-        label = wording.shorten(wording.one_line(one["label"]), _LABEL).ljust(_LABEL)
-        reference, live = (_share(one[side], most) for side in ("reference_share", "live_share"))
+    for bin, *lengths in wording.scaled(bins):
+        label = shorten(one_line(bin["label"]), _LABEL).ljust(_LABEL)
+        reference, live = (
+            f"{bar(length, _BAR)} {percent(share):>6}"[: _BAR + 8]
+            for length, share in zip(lengths, (bin["reference_share"], bin["live_share"]), strict=True)
+        )
         lines.append(f"{label} {reference} → {live}".rstrip())
     # A backtick would end the code.
     code = "\n".join(lines).replace("`", "ˋ")
     return f"```{escape(code, MAX_SECTION - 6)}```"
 
 
-def _share(share: float, most: float) -> str:
-    return f"{wording.bar(share / most, _BAR)} {wording.percent(share):>6}"[: _BAR + 8]
-
-
 def _plain(text: str, limit: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": escape(wording.one_line(text), limit), "emoji": False}
+    return {"type": "plain_text", "text": escape(one_line(text), limit), "emoji": False}
+
+
+def _mrkdwn(text: str) -> dict[str, Any]:
+    return {"type": "mrkdwn", "text": text}
 
 
 def _address(url: str) -> str:
@@ -121,7 +108,7 @@ def _address(url: str) -> str:
 
 def escape(text: str, limit: int) -> str:
     """The text with `&`, `<` and `>` escaped, cut so that what is sent has at most `limit` characters."""
-    escaped = [_ESCAPES.get(one, one) for one in text]
+    escaped = [_ESCAPES.get(character, character) for character in text]
     length = sum(map(len, escaped))
     if length <= limit:
         return "".join(escaped)

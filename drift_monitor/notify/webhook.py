@@ -10,11 +10,12 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
-from drift_monitor.notify.http import DEADLINE, Poster
+from drift_monitor.config.receivers import WebhookConfig
+from drift_monitor.notify.http import Poster
 from drift_monitor.notify.message import version_4
 from drift_monitor.notify.outbound import Resolver
 
@@ -25,23 +26,14 @@ class WebhookSender:
     """Posts notifications to one URL."""
 
     def __init__(
-        self,
-        url: str,
-        *,
-        secret: str | None = None,
-        timeout: timedelta = DEADLINE,
-        resolver: Resolver | None = None,
-        outbound: OutboundConfig = ANYWHERE,
+        self, config: WebhookConfig, outbound: OutboundConfig = ANYWHERE, resolver: Resolver | None = None
     ) -> None:
-        self._poster = Poster(url, timeout=timeout, resolver=resolver, outbound=outbound)
-        self._key = None if secret is None else signing_key(secret)
+        self._poster = Poster(config.url.get_secret_value(), config.timeout, outbound, resolver)
+        self._key = None if config.secret is None else signing_key(config.secret.get_secret_value())
 
     def send(self, notification_id: str, body: Mapping[str, Any], at: datetime) -> None:
         """Post once. Blocks up to the deadline; call from a thread without a running event loop."""
         content = self._poster.encode(version_4(body))
-        self._poster.post_bytes(content, self._headers(notification_id, content, at), at)
-
-    def _headers(self, notification_id: str, content: bytes, at: datetime) -> dict[str, str]:
         timestamp = str(int(at.timestamp()))
         headers = {
             "Idempotency-Key": notification_id,
@@ -50,7 +42,7 @@ class WebhookSender:
         }
         if self._key is not None:
             headers["webhook-signature"] = signature(self._key, notification_id, timestamp, content)
-        return headers
+        self._poster.post_bytes(content, headers, at)
 
 
 def signing_key(secret: str) -> bytes:

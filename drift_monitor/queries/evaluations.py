@@ -1,9 +1,7 @@
-"""Evaluations, measurements, bins and alerts as the JSON that scripts, notebooks and the HTTP interface get.
+"""Evaluations, measurements and bins as the store has them: an evaluation, a history in order, one feature of a window.
 
-The names are those of the database views, and they only grow. Times are RFC 3339 in UTC. A number that does not exist,
-or is infinite, is None: never NaN, which is no JSON.
-
-What the store remembers, as people ask for it: a history in order, one feature of one window.
+As JSON, which scripts, notebooks and the HTTP interface get, names are those of the database views, and they only grow.
+Times are RFC 3339 in UTC. A number that does not exist, or is infinite, is None: never NaN, which is no JSON.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +13,10 @@ from typing import Any
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.bins import BinSpec
+from drift_monitor.core.clean import clean_document, clean_number, clean_text
 from drift_monitor.core.divergence import Metric
-from drift_monitor.core.rules import Severity
-from drift_monitor.core.times import instant
+from drift_monitor.core.rules import Comparand, Rule, Severity
+from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import InputError
 from drift_monitor.store import measurements as measurement_store
 from drift_monitor.store import monitors, references, runs
@@ -26,9 +25,10 @@ from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
 from drift_monitor.store.runs import Run
 from drift_monitor.store.schema import ESTIMATE_COLUMNS
-from drift_monitor.store.texts import clean_document, clean_number, clean_text
 
 JsonObject = dict[str, Any]
+
+PAGE = 5000  # measurements read at a time: a year of windows must not stand in memory twice
 
 MEASUREMENT_COLUMNS = (
     *("monitor", "feature", "segment", "window_start", "window_end", "revision", "status"),
@@ -40,22 +40,11 @@ MEASUREMENT_COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuleShown:
-    """A rule as it was configured when a window was evaluated."""
-
-    id: str
-    metric: Metric
-    severity: Severity
-    side: str
-    threshold: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvaluatedAlert:
-    """One alert as it stood after an evaluation."""
+    """One alert after an evaluation, and its rule as it was configured then."""
 
     record: AlertRecord
-    rule: RuleShown
+    rule: Rule
 
     @property
     def is_firing(self) -> bool:
@@ -69,30 +58,52 @@ class EvaluatedAlert:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One evaluation as the store has it, with all that is shown of it. `alarms`: firing ones first, worst first."""
+    """One evaluation as the store has it, with all that is shown of it. `alerts`: firing first, then critical first."""
 
     run: Run
     measurements: Sequence[Measurement]
     specs: Mapping[str, BinSpec]
-    alarms: Sequence[EvaluatedAlert]
+    alerts: Sequence[EvaluatedAlert]
 
     @property
     def active(self) -> Sequence[EvaluatedAlert]:
         """The alerts that were pending or firing."""
-        return [alarm for alarm in self.alarms if alarm.is_active]
+        return [alert for alert in self.alerts if alert.is_active]
 
 
 def read_evaluation(connection: Transaction, run: Run) -> Evaluation:
-    """The evaluation of a run; without measurements and alarms where it is not done."""
+    """The evaluation of a run; without measurements and alerts where it is not done."""
     measured = measurement_store.of_run(connection, run.key)
-    ids = {one.bin_spec for one in measured if one.bin_spec is not None}
-    rules = {one.id: one for one in _rules(monitors.configuration_of(connection, run.config_hash))}
+    ids = {measurement.bin_spec for measurement in measured if measurement.bin_spec is not None}
+    rules = {rule.id: rule for rule in _rules(monitors.configuration_of(connection, run.config_hash))}
+    records = [AlertRecord.from_json(document) for document in run.alert_states]
+    alerts = [
+        EvaluatedAlert(record=record, rule=rules[record.key.rule]) for record in records if record.key.rule in rules
+    ]
     return Evaluation(
         run=run,
         measurements=measured,
         specs=references.specs(connection, ids),
-        alarms=_alarms(run, rules),
+        alerts=sorted(
+            alerts,
+            key=lambda alert: (not alert.is_firing, not alert.is_active, -alert.rule.severity.rank, alert.record.key),
+        ),
     )
+
+
+def _rules(configuration: Mapping[str, Any] | None) -> Iterator[Rule]:
+    """The rules of a monitor's stored configuration."""
+    for document in (configuration or {}).get("rules", ()):
+        yield Rule(
+            id=document["name"],
+            metric=next(metric for metric in Metric if metric.value == document["metric"]),
+            above=document.get("above"),
+            below=document.get("below"),
+            on=Comparand(document.get("on", Comparand.LOWER_BOUND)),
+            for_windows=document.get("for", 1),
+            keep_firing_for=document.get("keep_firing_for", 0),
+            severity=Severity(document["severity"]),
+        )
 
 
 def evaluation_document(evaluation: Evaluation) -> JsonObject:
@@ -101,21 +112,24 @@ def evaluation_document(evaluation: Evaluation) -> JsonObject:
     return {
         "id": run.id,
         "monitor": run.key.monitor,
-        "window_start": instant(run.window_start),
-        "window_end": instant(run.key.window_end),
+        "window_start": rfc3339(run.window_start),
+        "window_end": rfc3339(run.key.window_end),
         "revision": run.key.revision,
         "state": run.state.value,
         "health": run.health.value,
         "attempts": run.attempts,
         "rows_read": run.rows_read,
-        "started_at": None if run.started_at is None else instant(run.started_at),
-        "finished_at": None if run.finished_at is None else instant(run.finished_at),
+        "started_at": None if run.started_at is None else rfc3339(run.started_at),
+        "finished_at": None if run.finished_at is None else rfc3339(run.finished_at),
         "error": run.error,
         "measurements": [
-            {**measurement_document(one), "bins": bin_documents(one, evaluation.specs.get(one.bin_spec or ""))}
-            for one in evaluation.measurements
+            {
+                **measurement_document(measurement),
+                "bins": bin_documents(measurement, evaluation.specs.get(measurement.bin_spec or "")),
+            }
+            for measurement in evaluation.measurements
         ],
-        "alerts": [_alert_document(one) for one in evaluation.active],
+        "alerts": [_alert_document(alert) for alert in evaluation.active],
     }
 
 
@@ -135,60 +149,39 @@ def bin_documents(measurement: Measurement, spec: BinSpec | None) -> list[JsonOb
             "monitor": measurement.monitor,
             "feature": measurement.feature,
             "segment": measurement.segment,
-            "window_end": instant(measurement.window_end),
+            "window_end": rfc3339(measurement.window_end),
             "revision": measurement.revision,
             "bin": ordinal,
-            "label": clean_text(str(one.label)),
-            "lower": None if one.lower is None else clean_number(float(one.lower)),
-            "upper": None if one.upper is None else clean_number(float(one.upper)),
+            "label": clean_text(str(bin.label)),
+            "lower": None if bin.lower is None else clean_number(float(bin.lower)),
+            "upper": None if bin.upper is None else clean_number(float(bin.upper)),
             "live_count": live[ordinal],
             "reference_count": _at(measurement.reference_counts, ordinal),
             "contribution_live_reference": _at(measurement.contribution_live_reference, ordinal),
             "contribution_reference_live": _at(measurement.contribution_reference_live, ordinal),
         }
-        for ordinal, one in enumerate(spec.bins)
+        for ordinal, bin in enumerate(spec.bins)
     ]
 
 
-def _alert_document(alarm: EvaluatedAlert) -> JsonObject:
-    alert = alarm.record.alert
+def _alert_document(alert: EvaluatedAlert) -> JsonObject:
+    key, state = alert.record.key, alert.record.alert
     return {
-        "feature": alarm.record.key.feature,
-        "segment": alarm.record.key.segment,
-        "rule": alarm.rule.id,
-        "metric": alarm.rule.metric.value,
-        "severity": alarm.rule.severity.value,
-        "state": alert.phase.value,
-        "value": clean_number(alert.value),
-        "threshold": alarm.rule.threshold,
-        "since": None if alert.since is None else instant(alert.since),
+        "feature": key.feature,
+        "segment": key.segment,
+        "rule": alert.rule.id,
+        "metric": alert.rule.metric.value,
+        "severity": alert.rule.severity.value,
+        "state": state.phase.value,
+        "value": clean_number(state.value),
+        "threshold": alert.rule.threshold,
+        "since": None if state.since is None else rfc3339(state.since),
     }
-
-
-def _alarms(run: Run, rules: Mapping[str, RuleShown]) -> list[EvaluatedAlert]:
-    records = [AlertRecord.from_json(one) for one in run.alert_states]
-    alarms = [EvaluatedAlert(record=one, rule=rules[one.key.rule]) for one in records if one.key.rule in rules]
-    return sorted(
-        alarms, key=lambda one: (not one.is_firing, not one.is_active, -one.rule.severity.rank, one.record.key)
-    )
-
-
-def _rules(configuration: Mapping[str, Any] | None) -> Iterator[RuleShown]:
-    """The rules of a monitor's stored configuration."""
-    for rule in (configuration or {}).get("rules", ()):
-        side = "above" if rule.get("above") is not None else "below"
-        yield RuleShown(
-            id=rule["name"],
-            metric=next(metric for metric in Metric if metric.value == rule["metric"]),
-            severity=Severity(rule["severity"]),
-            side=side,
-            threshold=rule[side],
-        )
 
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "isoformat"):
-        return instant(value)
+        return rfc3339(value)
     return clean_document(value.value if isinstance(value, Enum) else value)
 
 
@@ -196,20 +189,19 @@ def _at(values: Sequence[float] | None, ordinal: int) -> float | None:
     return None if values is None else values[ordinal]
 
 
-PAGE = 5000  # measurements read at a time
-
-
 def history(store: Store, which: MeasurementFilter) -> list[Measurement]:
     """The latest revision of each measurement, oldest window first."""
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     with store.read() as conn:
         while True:
-            before = measurement_store.place(found[-1]) if found else None
+            before = measurement_store.place(measurements[-1]) if measurements else None
             page = measurement_store.history(conn, which, limit=PAGE, before=before)
-            found += page
+            measurements += page
             if len(page) < PAGE:
                 break
-    return sorted(found, key=lambda one: (one.window_end, one.feature, one.segment))
+    return sorted(
+        measurements, key=lambda measurement: (measurement.window_end, measurement.feature, measurement.segment)
+    )
 
 
 def last_evaluation(store: Store, monitor: MonitorConfig, at: datetime | None) -> Evaluation:
@@ -221,31 +213,29 @@ def last_evaluation(store: Store, monitor: MonitorConfig, at: datetime | None) -
         last = runs.last_done(conn, monitor.name)
     if last is None:
         raise InputError(f"monitor {monitor.name!r} has not been evaluated yet; run `drift-monitor evaluate`")
-    asked = "" if at is None else f" that ends at {instant(at)}"
+    asked = "" if at is None else f" that ends at {rfc3339(at)}"
     raise InputError(
         f"monitor {monitor.name!r}: no window{asked} has been evaluated; the last one ends at "
-        f"{instant(last.key.window_end)}"
+        f"{rfc3339(last.key.window_end)}"
     )
 
 
 def feature_of(evaluation: Evaluation, feature: str | None) -> Measurement:
     """The measurement of a feature, by default of the one that drifted most; raises InputError."""
-    measured = evaluation.measurements
+    measurements, monitor = evaluation.measurements, evaluation.run.key.monitor
     if feature is None:
-        if not measured:
-            raise InputError(f"monitor {evaluation.run.key.monitor!r} measured no feature in this window")
-        return max(measured, key=_drift)
-    for one in measured:
-        if one.feature == feature:
-            return one
-    known = ", ".join(one.feature for one in measured) or "none"
-    raise InputError(
-        f"monitor {evaluation.run.key.monitor!r} has no feature {feature!r} in this window; known: {known}"
-    )
+        if not measurements:
+            raise InputError(f"monitor {monitor!r} measured no feature in this window")
+        return max(measurements, key=_drift)
+    for measurement in measurements:
+        if measurement.feature == feature:
+            return measurement
+    known = ", ".join(measurement.feature for measurement in measurements) or "none"
+    raise InputError(f"monitor {monitor!r} has no feature {feature!r} in this window; known: {known}")
 
 
 def _drift(measurement: Measurement) -> float:
     """How clearly it drifted: the careful end of PSI's interval, where there is one."""
     psi = measurement.estimate(Metric.PSI)
-    found = psi.value if psi.low is None else psi.low
-    return -1.0 if found is None else found
+    drift = psi.value if psi.low is None else psi.low
+    return -1.0 if drift is None else drift

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
-from drift_monitor.config.durations import format_duration
 from drift_monitor.config.schema import FixedRange, Trailing
+from drift_monitor.core.clean import escape_unprintable
+from drift_monitor.core.times import format_duration
 from drift_monitor.setup.inspection import DAY
 from drift_monitor.setup.proposal import Proposal, ProposedFeature
-from drift_monitor.telemetry.text import escape_unprintable
+from drift_monitor.words import minute
 
 URL_VARIABLE = "DRIFT_SOURCE_URL"
 SOURCE = "source"
@@ -50,7 +51,7 @@ def _head(proposal: Proposal, url: str, now: datetime) -> Iterator[str]:
     yield "#   drift-monitor check-config --connect drift.yaml"
     yield "#   drift-monitor run --config.file=drift.yaml"
     yield "#"
-    yield f"# The table has rows from {_day(history.start)}{more} to {_day(history.newest)} (UTC)."
+    yield f"# The table has rows from {minute(history.start)}{more} to {minute(history.newest)} (UTC)."
     if now - history.newest > proposal.timing.window:
         last = _instant(history.end) if proposal.timing.pane < DAY else _instant(_midnight(history.end))
         yield "# It has none in the last window, so evaluations of now will find no data. Try one of then:"
@@ -150,10 +151,6 @@ def _instant(at: datetime) -> str:
     """A date where it is midnight, otherwise to the second; both UTC."""
     utc = at.astimezone(UTC)
     return f"{utc:%Y-%m-%d}" if utc == _midnight(utc) else f"{utc:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _day(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def _midnight(at: datetime) -> datetime:

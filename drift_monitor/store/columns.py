@@ -14,15 +14,14 @@ from sqlalchemy import Text as PlainText
 from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from drift_monitor.core.clean import clean_document, clean_number, clean_text
 from drift_monitor.core.histogram import Counts
-from drift_monitor.store.texts import clean_document, clean_number, clean_text
-
-_RFC_3339 = "%Y-%m-%dT%H:%M:%S.%fZ"
+from drift_monitor.core.times import rfc3339
 
 
 def instant_text(moment: datetime) -> str:
     """RFC 3339 in UTC, always of the same width, so that the order of the texts is the order of the moments."""
-    return moment.astimezone(UTC).strftime(_RFC_3339).rjust(27, "0")
+    return rfc3339(moment, "microseconds")
 
 
 class Instant(TypeDecorator[datetime]):

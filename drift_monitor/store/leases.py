@@ -17,9 +17,23 @@ refused: its token no longer matches. All moments are the store's.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Update,
+    and_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from drift_monitor.core.rules import Health
 from drift_monitor.errors import LeaseLost
@@ -83,6 +97,40 @@ def claim(
     if monitors is not None:
         conditions.append(run.c.monitor.in_(monitors))
     return _take(connection, and_(*conditions), owner, moment, ttl)
+
+
+def claim_together(connection: Connection, owner: str, ttl: timedelta, keys: Sequence[RunKey]) -> tuple[Claim, ...]:
+    """The first of these runs of one monitor, oldest first, up to one that can't be had now; none while others block.
+
+    For a batch that is written together: as if each had been claimed after the end of the one before. A run that was
+    tried before comes alone: one that kills its process must not use up the attempts of others.
+    """
+    moment = now(connection)
+    retire_crashed(connection, moment)
+    wanted = set(keys)
+    locked = connection.execute(
+        select(run.c.id, run.c.monitor, run.c.window_end, run.c.revision, run.c.attempts)
+        .where(
+            run.c.monitor == keys[0].monitor,
+            run.c.window_end.in_({key.window_end for key in keys}),
+            or_(run.c.state == RunState.DUE.value, _is_abandoned(moment)),
+        )
+        .with_for_update(skip_locked=True)
+    )
+    free = {key: row for row in locked if (key := _key(row)) in wanted}
+    # Looked at after the lock: what another process has claimed meanwhile is seen, and it can't have ours any more.
+    unfinished = connection.execute(
+        select(run.c.monitor, run.c.window_end, run.c.revision, run.c.state, run.c.lease_until)
+        .where(run.c.monitor == keys[0].monitor, run.c.state.in_(UNFINISHED))
+        .order_by(run.c.window_end, run.c.revision)
+    ).all()
+    if any(row.state == RunState.RUNNING.value and row.lease_until >= moment for row in unfinished):
+        return ()
+    first = [free[key] for key in takewhile(free.__contains__, map(_key, unfinished))]
+    fresh = list(takewhile(lambda row: not row.attempts, first))
+    ids = [row.id for row in fresh or first[:1]]
+    rows = connection.execute(_taken(owner, moment, ttl).where(run.c.id.in_(ids)).returning(run))
+    return tuple(sorted((_claim(row, owner, moment) for row in rows), key=lambda claim: claim.key.window_end))
 
 
 def blocking(connection: Connection, key: RunKey) -> Run | None:
@@ -154,22 +202,40 @@ def renew(connection: Connection, held: Claim, ttl: timedelta) -> bool:
 
 def confirm(connection: Connection, held: Claim, result: RunResult) -> None:
     """End the run as done; raises LeaseLost unless the claim still holds. Always the first write of its transaction."""
-    _end(
-        connection,
-        held,
+    confirm_all(connection, [(held, result)])
+
+
+def confirm_all(connection: Connection, finished: Sequence[tuple[Claim, RunResult]]) -> None:
+    """End these runs as done, all or none: LeaseLost names the first whose claim does not hold any more."""
+    moment = now(connection)
+    results = [
         {
-            "state": RunState.DONE.value,
-            "health": Health.OK.value,
-            "finished_at": now(connection),
-            "lease_until": None,
+            "held_id": held.id,
+            "held_token": held.token,
+            "finished_at": moment,
             "rows_read": result.rows_read,
             "newest": result.newest,
             "result": dict(result.result),
-            "alert_states": [dict(one) for one in result.alert_states],
-            "error_code": None,
-            "error": None,
-        },
+            "alert_states": [dict(state) for state in result.alert_states],
+        }
+        for held, result in finished
+    ]
+    confirmation = (
+        update(run)
+        .where(_holds(run.c.id == bindparam("held_id"), bindparam("held_token")))
+        .values(
+            state=RunState.DONE.value,
+            health=Health.OK.value,
+            lease_until=None,
+            error_code=None,
+            error=None,
+            **{name: bindparam(name) for name in ("finished_at", "rows_read", "newest", "result", "alert_states")},
+        )
     )
+    confirmed = connection.execute(confirmation, results)
+    if confirmed.rowcount != len(results):
+        lost = (held for held, _ in finished if not already_done(connection, held))
+        raise _lost(next(lost, finished[0][0]))  # where all are done, they were done before
 
 
 def already_done(connection: Connection, held: Claim) -> bool:
@@ -182,20 +248,8 @@ def already_done(connection: Connection, held: Claim) -> bool:
 
 def postpone(connection: Connection, held: Claim, delay: timedelta, *, error_code: str, error: str) -> None:
     """Due again after `delay`, health `error`; the attempt is given back. Raises LeaseLost."""
-    _end(
-        connection,
-        held,
-        {
-            "state": RunState.DUE.value,
-            "health": Health.ERROR.value,
-            "next_at": now(connection) + delay,
-            "lease_until": None,
-            "attempts": run.c.attempts - 1,
-            "postponed": run.c.postponed + 1,
-            "error_code": error_code,
-            "error": error,
-        },
-    )
+    again = {"next_at": now(connection) + delay, "attempts": run.c.attempts - 1, "postponed": run.c.postponed + 1}
+    _end(connection, held, RunState.DUE, {**again, "error_code": error_code, "error": error})
 
 
 def retry(connection: Connection, held: Claim, delay: timedelta, *, error_code: str, error: str) -> RunState:
@@ -203,39 +257,19 @@ def retry(connection: Connection, held: Claim, delay: timedelta, *, error_code: 
     if held.attempt >= MAX_ATTEMPTS:
         fail(connection, held, error_code=error_code, error=error)
         return RunState.FAILED
-    _end(
-        connection,
-        held,
-        {
-            "state": RunState.DUE.value,
-            "health": Health.ERROR.value,
-            "next_at": now(connection) + delay,
-            "lease_until": None,
-            "error_code": error_code,
-            "error": error,
-        },
-    )
+    again = {"next_at": now(connection) + delay}
+    _end(connection, held, RunState.DUE, {**again, "error_code": error_code, "error": error})
     return RunState.DUE
 
 
 def fail(connection: Connection, held: Claim, *, error_code: str, error: str) -> None:
     """Given up. Raises LeaseLost."""
-    _end(
-        connection,
-        held,
-        {
-            "state": RunState.FAILED.value,
-            "health": Health.ERROR.value,
-            "finished_at": now(connection),
-            "lease_until": None,
-            "error_code": error_code,
-            "error": error,
-        },
-    )
+    ended = {"finished_at": now(connection)}
+    _end(connection, held, RunState.FAILED, {**ended, "error_code": error_code, "error": error})
 
 
 def release(connection: Connection, held: Claim) -> bool:
-    """Give the run back untouched; False where it was lost already."""
+    """Give the run back untouched; False where it was lost already, or has ended."""
     released = connection.execute(
         update(run)
         .where(_is_held(held))
@@ -244,12 +278,18 @@ def release(connection: Connection, held: Claim) -> bool:
     return released.rowcount == 1
 
 
-def _end(connection: Connection, held: Claim, values: Mapping[str, Any]) -> None:
-    if connection.execute(update(run).where(_is_held(held)).values(**values)).rowcount != 1:
-        raise LeaseLost(
-            f"monitor {held.key.monitor}, window {held.key.window_end.isoformat()}, revision {held.key.revision}: "
-            f"the lease with token {held.token} has passed on; nothing was written"
-        )
+def _end(connection: Connection, held: Claim, state: RunState, values: Mapping[str, Any]) -> None:
+    """End the claim without a result."""
+    ended = update(run).where(_is_held(held)).values(state=state.value, health=Health.ERROR.value, lease_until=None)
+    if connection.execute(ended.values(**values)).rowcount != 1:
+        raise _lost(held)
+
+
+def _lost(held: Claim) -> LeaseLost:
+    return LeaseLost(
+        f"monitor {held.key.monitor}, window {held.key.window_end.isoformat()}, revision {held.key.revision}: "
+        f"the lease with token {held.token} has passed on; nothing was written"
+    )
 
 
 def _take(
@@ -265,24 +305,29 @@ def _take(
         .correlate(None)
         .scalar_subquery()
     )
-    row = connection.execute(
-        update(run)
-        .where(run.c.id == first)
-        .values(
-            state=RunState.RUNNING.value,
-            owner=owner,
-            token=run.c.token + 1,
-            attempts=run.c.attempts + 1,
-            lease_until=moment + ttl,
-            started_at=func.coalesce(run.c.started_at, literal(moment, Instant)),
-        )
-        .returning(run)
-    ).one_or_none()
-    if row is None:
-        return None
+    row = connection.execute(_taken(owner, moment, ttl).where(run.c.id == first).returning(run)).one_or_none()
+    return None if row is None else _claim(row, owner, moment)
+
+
+def _taken(owner: str, moment: datetime, ttl: timedelta) -> Update:
+    return update(run).values(
+        state=RunState.RUNNING.value,
+        owner=owner,
+        token=run.c.token + 1,
+        attempts=run.c.attempts + 1,
+        lease_until=moment + ttl,
+        started_at=func.coalesce(run.c.started_at, literal(moment, Instant)),
+    )
+
+
+def _key(row: Any) -> RunKey:
+    return RunKey(monitor=row.monitor, window_end=row.window_end, revision=row.revision)
+
+
+def _claim(row: Row[Any], owner: str, moment: datetime) -> Claim:
     return Claim(
         id=row.id,
-        key=RunKey(monitor=row.monitor, window_end=row.window_end, revision=row.revision),
+        key=_key(row),
         window_start=row.window_start,
         trigger=Trigger(row.trigger),
         config_hash=row.config_hash,
@@ -292,12 +337,17 @@ def _take(
         postponed=row.postponed,
         next_at=row.next_at,
         claimed_at=moment,
-        lease_until=moment + ttl,
+        lease_until=row.lease_until,
     )
 
 
 def _is_held(held: Claim) -> ColumnElement[bool]:
-    return and_(has_key(held.key), run.c.token == held.token, run.c.state == RunState.RUNNING.value)
+    return _holds(run.c.id == held.id, held.token)
+
+
+def _holds(is_run: ColumnElement[bool], token: Any) -> ColumnElement[bool]:
+    """The fence: the run is still in the term that the holder was given."""
+    return and_(is_run, run.c.token == token, run.c.state == RunState.RUNNING.value)
 
 
 def _is_abandoned(moment: datetime) -> ColumnElement[bool]:
@@ -310,7 +360,7 @@ def _is_free(moment: datetime) -> ColumnElement[bool]:
 
 def _is_first(moment: datetime) -> ColumnElement[bool]:
     other = run.alias("other")
-    older = tuple_(other.c.window_end, other.c.revision) < _position()
+    older = tuple_(other.c.window_end, other.c.revision) < tuple_(run.c.window_end, run.c.revision)
     elsewhere = and_(other.c.state == RunState.RUNNING.value, other.c.lease_until >= moment)
     return ~(
         select(other.c.id)
@@ -321,7 +371,3 @@ def _is_first(moment: datetime) -> ColumnElement[bool]:
         )
         .exists()
     )
-
-
-def _position() -> Any:
-    return tuple_(run.c.window_end, run.c.revision)

@@ -97,6 +97,20 @@ def newest_row(connection: Connection, monitor: str, definition: str, before: da
     return newest
 
 
+def revisions(connection: Connection, monitor: str, span: Span) -> int:
+    """How often panes inside the span were found with other counts than before: equal answers, equal counts."""
+    return connection.execute(
+        select(func.count())
+        .select_from(pane)
+        .where(
+            pane.c.series.in_(select(pane_series.c.id).where(pane_series.c.monitor == monitor)),
+            pane.c.pane_start >= span.start,
+            pane.c.pane_end <= span.end,
+            pane.c.revision > 0,
+        )
+    ).scalar_one()
+
+
 def save(
     connection: Connection, monitor: str, counts: Iterable[PaneCounts], rows: Iterable[PaneRows]
 ) -> frozenset[Span]:

@@ -102,6 +102,15 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WindowState:
+    """A window's latest revision and its state, and whether any revision is done."""
+
+    revision: int
+    state: RunState
+    is_done: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFilter:
     """Which runs a history shows: `since` <= window_end < `until`."""
 
@@ -210,6 +219,21 @@ def latest_done_of(connection: Connection, monitor: str, window_end: datetime) -
     return _first(connection, _done(monitor).where(run.c.window_end == window_end))
 
 
+def latest_of(connection: Connection, monitor: str, since: datetime, until: datetime) -> Mapping[datetime, WindowState]:
+    """How each window with since <= window_end <= until stands that has a run: by its revisions together."""
+    rows = connection.execute(
+        select(run.c.window_end, run.c.revision, run.c.state)
+        .where(run.c.monitor == monitor, run.c.window_end >= since, run.c.window_end <= until)
+        .order_by(run.c.window_end, run.c.revision)
+    )
+    found: dict[datetime, WindowState] = {}
+    for row in rows:
+        state = RunState(row.state)
+        is_done = state is RunState.DONE or (row.window_end in found and found[row.window_end].is_done)
+        found[row.window_end] = WindowState(revision=row.revision, state=state, is_done=is_done)
+    return found
+
+
 def windows_using(connection: Connection, monitor: str, start: datetime, end: datetime) -> tuple[Run, ...]:
     """The latest done revision of every window that overlaps [start, end), oldest first."""
     rows = connection.execute(
@@ -221,15 +245,19 @@ def windows_using(connection: Connection, monitor: str, start: datetime, end: da
 
 
 def latest(connection: Connection) -> Mapping[str, Run]:
-    """The run that says how each monitor is: the newest window that was tried."""
+    """The run that says how each monitor is, without alert states: the newest window that was tried."""
     rows = connection.execute(newest_of_each(run.alias("tried"), lambda tried: tried.c.health != Health.UNKNOWN.value))
     return {row.monitor: _run(row) for row in rows}
 
 
 def latest_done(connection: Connection) -> Mapping[str, Run]:
-    """The last successful run of each monitor: the newest window that is done, in its latest revision."""
+    """The last successful run of each monitor, without alert states: the newest done window, in its latest revision."""
     rows = connection.execute(newest_of_each(run.alias("done"), lambda done: done.c.state == RunState.DONE.value))
     return {row.monitor: _run(row) for row in rows}
+
+
+# The states of all alerts are by far the largest part of a run, and only the next evaluation needs them.
+_SUMMARY = tuple(column for column in run.c if column.name != "alert_states")
 
 
 def newest_of_each(inner: Any, condition: Callable[[Any], ColumnElement[bool]]) -> Select[Any]:
@@ -242,14 +270,14 @@ def newest_of_each(inner: Any, condition: Callable[[Any], ColumnElement[bool]]) 
         .correlate(monitor_table)
         .scalar_subquery()
     )
-    return select(run).join(monitor_table, run.c.id == newest)
+    return select(*_SUMMARY).join(monitor_table, run.c.id == newest)
 
 
 def history(
     connection: Connection, which: RunFilter, *, limit: int = 100, before: RunKey | None = None
 ) -> tuple[Run, ...]:
-    """Runs, newest window first; the next page is `before` the last one of this."""
-    statement = select(run).order_by(run.c.window_end.desc(), run.c.monitor, run.c.revision.desc()).limit(limit)
+    """Runs without alert states, newest window first; the next page is `before` the last one of this."""
+    statement = select(*_SUMMARY).order_by(run.c.window_end.desc(), run.c.monitor, run.c.revision.desc()).limit(limit)
     if which.monitor is not None:
         statement = statement.where(run.c.monitor == which.monitor)
     if which.since is not None:
@@ -355,5 +383,5 @@ def _run(row: Row[Any]) -> Run:
         error=row.error,
         reason=row.reason,
         result=row.result,
-        alert_states=tuple(row.alert_states or ()),
+        alert_states=tuple(row._mapping.get("alert_states") or ()),
     )

@@ -15,8 +15,9 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TextIO
 
+from drift_monitor.core.clean import escape_unprintable
+from drift_monitor.core.times import rfc3339
 from drift_monitor.telemetry.redaction import Redactor
-from drift_monitor.telemetry.text import escape_unprintable
 
 DEBUG = logging.DEBUG
 INFO = logging.INFO
@@ -104,7 +105,7 @@ class StructuredFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
-            "time": _utc(datetime.fromtimestamp(record.created, UTC), "milliseconds"),
+            "time": rfc3339(datetime.fromtimestamp(record.created, UTC), "milliseconds"),
             "level": _LEVEL_NAMES.get(record.levelno, record.levelname.lower()),
             "event": getattr(record, _EVENT, "log"),
             "msg": self._value(record.getMessage()),
@@ -132,16 +133,12 @@ def _plain(value: object) -> object:
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime):
-        return _utc(value) if value.tzinfo else value.isoformat()
+        return rfc3339(value) if value.tzinfo else value.isoformat()
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
     return str(value)
-
-
-def _utc(at: datetime, timespec: str = "auto") -> str:
-    return at.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def _as_json(fields: dict[str, object]) -> str:

@@ -59,12 +59,13 @@ def firing(value: float, since: datetime = NOON) -> AlertState:
     )
 
 
-def a_subject(rule: Rule | None = None, **changes: Any) -> AlertContext:
+def a_context(rule: Rule | None = None, **changes: Any) -> AlertContext:
     values = {
         "monitor": a_monitor("orders", ("amount",), grafana_url=GRAFANA),
         "feature": "amount",
         "segment": "",
         "rule": rule or a_rule(),
+        "status": AlertStatus.FIRING,
         "state": firing(0.287),
         "started_at": NOON,
         "measurement": MEASURED,
@@ -75,16 +76,16 @@ def a_subject(rule: Rule | None = None, **changes: Any) -> AlertContext:
     return AlertContext(**values)
 
 
-def told(subject: AlertContext, status: AlertStatus = AlertStatus.FIRING, external_url: str = SERVICE) -> Alert:
-    return render_alert(subject, status, NOON, external_url)
+def rendered(context: AlertContext, external_url: str = SERVICE) -> Alert:
+    return render_alert(context, NOON, external_url)
 
 
-def said(subject: AlertContext, status: AlertStatus = AlertStatus.FIRING) -> Mapping[str, str]:
-    return told(subject, status).annotations
+def texts(context: AlertContext) -> Mapping[str, str]:
+    return rendered(context).annotations
 
 
 def test_firing_divergence_is_told_in_full() -> None:
-    assert said(a_subject()) == {
+    assert texts(a_context()) == {
         "summary": "amount of orders drifted: PSI 0.457 (95 %: 0.287 to 0.612) above 0.25",
         "description": (
             "Live values appear where the reference had hardly any (new mass). "
@@ -127,7 +128,7 @@ def test_firing_divergence_is_told_in_full() -> None:
     ],
 )
 def test_direction_has_a_sentence_of_its_own(direction: Direction, sentence: str) -> None:
-    annotations = said(a_subject(measurement=replace(MEASURED, direction=direction)))
+    annotations = texts(a_context(measurement=replace(MEASURED, direction=direction)))
     assert annotations["verdict"] == sentence
     assert annotations["description"].startswith(sentence)
 
@@ -174,7 +175,7 @@ def test_direction_has_a_sentence_of_its_own(direction: Direction, sentence: str
     ],
 )
 def test_summary_and_condition_of_a_feature(rule: Rule, value: float, summary: str, condition: str) -> None:
-    annotations = said(a_subject(rule, state=firing(value)))
+    annotations = texts(a_context(rule, state=firing(value)))
     assert (annotations["summary"], annotations["condition"]) == (summary, condition)
 
 
@@ -203,7 +204,7 @@ def test_summary_and_condition_of_a_feature(rule: Rule, value: float, summary: s
 )
 def test_whole_monitor_is_told_without_a_feature(rule: Rule, value: float, summary: str, description: str) -> None:
     reason = "rows 12 below 1000 for 1 of 1 window"
-    alert = told(a_subject(rule, feature="", state=firing(value), measurement=None, spec=None, reason=reason))
+    alert = rendered(a_context(rule, feature="", state=firing(value), measurement=None, spec=None, reason=reason))
     assert (alert.annotations["summary"], alert.annotations["description"]) == (summary, description)
     assert "feature" not in alert.labels and "verdict" not in alert.annotations
     assert alert.annotations["dashboard_url"] == f"{GRAFANA}/d/drift-overview?var-monitor=orders"
@@ -212,7 +213,7 @@ def test_whole_monitor_is_told_without_a_feature(rule: Rule, value: float, summa
 
 def test_resolved_alert_says_why_and_draws_nothing() -> None:
     reason = "psi lower bound 0.02 not above 0.25 for 1 window"
-    alert = told(a_subject(reason=reason), AlertStatus.RESOLVED)
+    alert = rendered(a_context(reason=reason, status=AlertStatus.RESOLVED))
     assert alert.annotations["summary"] == f"amount of orders: the alert on PSI is over ({reason})"
     assert alert.annotations["description"] == (
         "Psi lower bound 0.02 not above 0.25 for 1 window. "
@@ -224,7 +225,7 @@ def test_resolved_alert_says_why_and_draws_nothing() -> None:
 
 def test_alert_that_took_several_windows_says_since_which() -> None:
     earlier = NOON - 2 * HOUR
-    annotations = said(a_subject(a_rule(for_windows=3), state=firing(0.287, earlier)))
+    annotations = texts(a_context(a_rule(for_windows=3), state=firing(0.287, earlier)))
     assert annotations["since"] == "2026-11-20T10:00:00Z"
     assert "since the window that ended 2026-11-20 10:00 UTC" in annotations["description"]
 
@@ -232,14 +233,14 @@ def test_alert_that_took_several_windows_says_since_which() -> None:
 def test_floor_is_that_of_the_divergence() -> None:
     """KL's own once, PSI's twice; Hellinger's is the root of a quarter: sqrt(0.0081 / 4) = 0.045."""
     floors = {
-        metric: said(a_subject(a_rule(metric, above=0.1)))["noise_floor"]
+        metric: texts(a_context(a_rule(metric, above=0.1)))["noise_floor"]
         for metric in (Metric.KL_LIVE_REFERENCE, Metric.PSI, Metric.HELLINGER)
     }
     assert floors == {Metric.KL_LIVE_REFERENCE: "0.0081", Metric.PSI: "0.0162", Metric.HELLINGER: "0.045"}
 
 
 def test_bins_are_drawn_by_what_they_add_and_named_by_what_they_hold() -> None:
-    assert [(one.label, one.reference_share, one.live_share) for one in told(a_subject()).bins] == [
+    assert [(one.label, one.reference_share, one.live_share) for one in rendered(a_context()).bins] == [
         ("20 and above", 0.0, 0.24),
         ("[0, 10)", 0.5, 0.2),
         ("[10, 20)", 0.48, 0.5),
@@ -250,7 +251,7 @@ def test_bins_are_drawn_by_what_they_add_and_named_by_what_they_hold() -> None:
 def test_bins_that_add_next_to_nothing_are_left_out_but_three() -> None:
     tiny = (0.0, 1e-6, 2e-6, 0.4, 0.0, 3e-6)
     measured = replace(MEASURED, contribution_live_reference=tiny, contribution_reference_live=tiny)
-    assert [one.label for one in told(a_subject(measurement=measured)).bins] == [
+    assert [one.label for one in rendered(a_context(measurement=measured)).bins] == [
         "20 and above",
         "missing (null)",
         "[10, 20)",
@@ -259,20 +260,20 @@ def test_bins_that_add_next_to_nothing_are_left_out_but_three() -> None:
 
 def test_links_lead_to_the_page_where_nobody_said_where_grafana_is() -> None:
     monitor = a_monitor("late orders", ("größe/cm",))
-    alert = told(a_subject(monitor=monitor, feature="größe/cm"))
+    alert = rendered(a_context(monitor=monitor, feature="größe/cm"))
     page = f"{SERVICE}/monitors/late%20orders/features/gr%C3%B6%C3%9Fe%2Fcm"
     assert (alert.generator_url, alert.annotations["dashboard_url"]) == (page, page)
 
 
 def test_names_in_links_to_grafana_are_quoted() -> None:
     monitor = a_monitor("a&b", ("größe/cm",), grafana_url=f"{GRAFANA}/monitoring/")
-    annotations = said(a_subject(monitor=monitor, feature="größe/cm"))
+    annotations = texts(a_context(monitor=monitor, feature="größe/cm"))
     expected = f"{GRAFANA}/monitoring/d/drift-feature?var-monitor=a%26b&var-feature=gr%C3%B6%C3%9Fe%2Fcm"
     assert annotations["dashboard_url"] == expected
 
 
 def test_without_an_address_of_the_service_there_are_links_to_grafana_only() -> None:
-    alert = told(a_subject(), external_url="")
+    alert = rendered(a_context(), external_url="")
     assert alert.generator_url == ""
     assert "runbook_url" not in alert.annotations
     assert alert.annotations["dashboard_url"].startswith(GRAFANA)
@@ -280,7 +281,7 @@ def test_without_an_address_of_the_service_there_are_links_to_grafana_only() -> 
 
 def test_annotations_of_the_monitor_are_added_and_replace_ours() -> None:
     own = {"runbook_url": "https://wiki.example.com/orders", "owner": "checkout", "description": "Ask Ada."}
-    annotations = said(a_subject(monitor=a_monitor("orders", ("amount",), annotations=own)))
+    annotations = texts(a_context(monitor=a_monitor("orders", ("amount",), annotations=own)))
     assert own.items() <= annotations.items()
     assert annotations["verdict"] == "Ask Ada."
 
@@ -288,7 +289,7 @@ def test_annotations_of_the_monitor_are_added_and_replace_ours() -> None:
 @pytest.mark.parametrize("status", list(AlertStatus))
 def test_alert_without_a_measurement_says_what_is_known(status: AlertStatus) -> None:
     state = firing(0.287) if status is AlertStatus.FIRING else INACTIVE
-    annotations = said(a_subject(measurement=None, spec=None, state=state), status)
+    annotations = texts(a_context(measurement=None, spec=None, state=state, status=status))
     assert annotations["summary"]
     assert "None" not in " ".join(annotations.values())
 
@@ -302,7 +303,7 @@ def test_feature_that_can_not_be_read_any_more_keeps_its_alert_without_numbers()
         revision=0,
         status=MeasurementStatus.FAILED,
     )
-    annotations = said(a_subject(measurement=failed, spec=None))
+    annotations = texts(a_context(measurement=failed, spec=None))
     assert annotations["summary"] == "amount of orders drifted: PSI 0.287 above 0.25"
     assert annotations["description"].startswith("PSI is not known. The rule is PSI lower bound above 0.25.")
     assert "verdict" not in annotations

@@ -10,20 +10,20 @@ import pytest
 
 from tests.cli.shop import HOUR, Shop
 
-# The program, to which Ctrl-C comes in its tenth window: from outside one would have to be quick.
+# The program, to which Ctrl-C comes in its second batch of windows: from outside one would have to be quick.
 INTERRUPTED = """
 import itertools, os, signal
 from drift_monitor.cli.main import main
 from drift_monitor.evaluation import backfill
 
-attempt, numbers = backfill.attempt, itertools.count(1)
+attempt, numbers = backfill.attempt_together, itertools.count(1)
 
 def interrupted(*arguments, **named):
-    if next(numbers) == 10:
+    if next(numbers) == 2:
         os.kill(os.getpid(), signal.SIGINT)
     return attempt(*arguments, **named)
 
-backfill.attempt = interrupted
+backfill.attempt_together = interrupted
 main()
 """
 

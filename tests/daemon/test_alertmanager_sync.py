@@ -48,7 +48,7 @@ def test_what_changes_is_told_at_once_and_what_stays_only_at_the_next_round(tmp_
             for number in (1, 2, 3):
                 bench.evaluate(number)
                 for _ in range(3):
-                    herald.tell(services)
+                    herald.tick(services)
                 told.append(statuses(replica))
     assert told == [[], ["open"], ["open", "over"]]
 

@@ -7,9 +7,9 @@ import pytest
 
 from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.dispatcher import Dispatcher
-from drift_monitor.daemon.heartbeat import Heartbeat
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import StoreUnavailable
+from drift_monitor.evaluation.lease_keeper import LeaseKeeper
 from drift_monitor.evaluation.planning import planned_run
 from drift_monitor.store import leases, runs
 from drift_monitor.store.connection import Transaction
@@ -27,7 +27,7 @@ def test_failed_claims_cost_no_worker(tmp_path: Path, error: Exception, monkeypa
     workbench.people.arrive(0, even(400))
     with workbench.open() as bench:
         plan_window(bench.services, 1)
-        dispatcher = Dispatcher(lambda: bench.services, Heartbeat(bench.services.store, SETTINGS), SETTINGS)
+        dispatcher = Dispatcher(lambda: bench.services, LeaseKeeper(bench.services.store), SETTINGS)
         with monkeypatch.context() as patch:
             patch.setattr(leases, "claim", failing_with(error))
             for _ in range(SETTINGS.workers + 1):

@@ -1,9 +1,11 @@
-"""Stored notifications as the outbox holds them, made by the code that fills it."""
+"""Stored notifications as the outbox holds them, made by the code that fills it; and receivers as a file has them."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from drift_monitor.config.loading import parse
 from drift_monitor.notify.message import Alert, AlertStatus, BinShare, document, fingerprint
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -60,3 +62,18 @@ def hostile() -> Mapping[str, Any]:
     return stored(
         an_alert(HOSTILE, bins=moved, summary=HOSTILE, description=HOSTILE, runbook_url=f"https://x/{HOSTILE}")
     )
+
+
+def configured(kind: str, timeout: timedelta | None = None, **keys: Any) -> Any:
+    """A receiver of this kind, with the keys that a configuration file would give it.
+
+    The timeout may be shorter than the whole seconds of a file: a test waits for it.
+    """
+    document = {
+        "store": {"url": "sqlite://"},
+        "sources": [],
+        "monitors": [],
+        "receivers": [{"name": "team", kind: keys}],
+    }
+    config = parse(json.dumps(document), environ={}).receiver("team").kind
+    return config if timeout is None else config.model_copy(update={"timeout": timeout})

@@ -13,24 +13,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_monitor.errors import DeliveryError
-from drift_monitor.notify.email import EmailSender, Login, compose
+from drift_monitor.notify.email import EmailSender, compose
 from drift_monitor.notify.message import AlertStatus, BinShare
+from drift_monitor.notify.outbound import Resolver
 from tests.examples import examples
 from tests.notify.mail_server import CERTIFICATES, PASSWORD, USER, MailServer, mail_server
 from tests.notify.receivers import raw_server, refusing
-from tests.notify.samples import ID, NOON, an_alert, hostile, stored
+from tests.notify.samples import ID, NOON, an_alert, configured, hostile, stored
 
 SENDER = "Drift <drift@example.org>"
 RECIPIENTS = ("team@example.org", "Second <second@example.org>")
-PLAIN: dict[str, Any] = {"sender": SENDER, "recipients": RECIPIENTS, "require_tls": False}
+PLAIN: dict[str, Any] = {"from": SENDER, "to": RECIPIENTS, "require_tls": False}
+LOGIN = {"auth_username": USER, "auth_password": PASSWORD}
 
 
 async def local(host: str, port: int) -> tuple[str, ...]:
     return ("127.0.0.1",)
 
 
-def plain_sender(server: MailServer, **more: Any) -> EmailSender:
-    return EmailSender(f"127.0.0.1:{server.port}", **{**PLAIN, **more})
+def a_sender(smarthost: str, resolver: Resolver | None = None, **keys: Any) -> EmailSender:
+    return EmailSender(configured("email", smarthost=smarthost, **{**PLAIN, **keys}), resolver=resolver)
+
+
+def plain_sender(server: MailServer, **keys: Any) -> EmailSender:
+    return a_sender(f"127.0.0.1:{server.port}", **keys)
 
 
 def failure_of(sender: EmailSender) -> DeliveryError:
@@ -137,27 +143,26 @@ def test_login_crosses_the_network_under_verified_tls(tls: str, monkeypatch: pyt
     with mail_server(tls=tls, login=True) as server:
         if tls == "implicit":
             monkeypatch.setattr("drift_monitor.notify.email.IMPLICIT_TLS_PORT", server.port)
-        more = {"require_tls": True, "login": Login(USER, PASSWORD), "resolver": local}
-        EmailSender(f"hooks.example:{server.port}", **{**PLAIN, **more}).send(ID, stored(), NOON)
-        failure = failure_of(EmailSender(f"other.example:{server.port}", **{**PLAIN, **more}))
+        keys = {"require_tls": True, **LOGIN}
+        a_sender(f"hooks.example:{server.port}", local, **keys).send(ID, stored(), NOON)
+        failure = failure_of(a_sender(f"other.example:{server.port}", local, **keys))
     assert len(server.accepted) == len(server.logins) == 1
     assert (failure.retryable, failure.reason) == (True, "tls")
 
 
 def test_server_without_starttls_gets_neither_login_nor_mail() -> None:
     with mail_server() as server:
-        failure = failure_of(plain_sender(server, require_tls=True, login=Login(USER, PASSWORD)))
+        failure = failure_of(plain_sender(server, require_tls=True, **LOGIN))
     assert (failure.retryable, failure.reason) == (True, "tls")
     assert (server.accepted, server.logins) == ([], [])
 
 
 def test_refused_login_is_final_and_shows_no_password(caplog: pytest.LogCaptureFixture) -> None:
-    login = Login(USER, "canary-wrong")
     with caplog.at_level(logging.DEBUG), mail_server(login=True) as server:
-        sender = plain_sender(server, login=login)
+        sender = plain_sender(server, auth_username=USER, auth_password="canary-wrong")
         failure = failure_of(sender)
     assert (failure.retryable, failure.reason, failure.status_code) == (False, "auth_error", 535)
-    shown = str(failure) + repr(failure.__cause__) + repr(vars(sender)) + repr(login)
+    shown = str(failure) + repr(failure.__cause__) + repr(vars(sender))
     ours = "".join(record.getMessage() for record in caplog.records if record.name.startswith("drift_monitor"))
     assert "canary" not in shown + ours
 
@@ -206,7 +211,7 @@ def test_recipients_of_whom_one_may_be_served_later_are_tried_again() -> None:
 def test_deadline_is_total_and_not_per_byte(first: bytes, drip: bytes) -> None:
     with raw_server(first, drip, pause=0.02, greets=True) as port:
         started = time.monotonic()
-        sender = EmailSender(f"127.0.0.1:{port}", **PLAIN, timeout=timedelta(seconds=0.4))
+        sender = a_sender(f"127.0.0.1:{port}", timeout=timedelta(seconds=0.4))
         failure = failure_of(sender)
         took = time.monotonic() - started
     assert (failure.retryable, failure.reason) == (True, "timeout")
@@ -216,13 +221,13 @@ def test_deadline_is_total_and_not_per_byte(first: bytes, drip: bytes) -> None:
 def test_deadline_holds_under_tls_too() -> None:
     with raw_server(b"", b"x", pause=0.02, greets=True) as port, pytest.MonkeyPatch.context() as patch:
         patch.setattr("drift_monitor.notify.email.IMPLICIT_TLS_PORT", port)
-        failure = failure_of(EmailSender(f"127.0.0.1:{port}", **PLAIN, timeout=timedelta(seconds=0.4)))
+        failure = failure_of(a_sender(f"127.0.0.1:{port}", timeout=timedelta(seconds=0.4)))
     assert failure.reason in ("timeout", "tls")
 
 
 def test_refused_connection_may_work_later() -> None:
     with refusing() as port:
-        failure = failure_of(EmailSender(f"127.0.0.1:{port}", **PLAIN))
+        failure = failure_of(a_sender(f"127.0.0.1:{port}"))
     assert (failure.retryable, failure.reason) == (True, "network")
 
 
@@ -230,6 +235,6 @@ def test_metadata_address_is_never_dialled() -> None:
     async def metadata(host: str, port: int) -> tuple[str, ...]:
         return ("169.254.169.254",)
 
-    failure = failure_of(EmailSender("mail.example:25", **PLAIN, resolver=metadata))
+    failure = failure_of(a_sender("mail.example:25", metadata))
     assert failure.reason == "address_refused"
     assert "smtp://mail.example:25" in str(failure)

@@ -10,8 +10,7 @@ from drift_monitor.config.loading import parse
 from drift_monitor.config.receivers import KINDS
 from drift_monitor.config.schema import Config
 from drift_monitor.errors import DeliveryError
-from drift_monitor.notify.factory import make_sender
-from drift_monitor.notify.test_message import samples
+from drift_monitor.notify.factory import make_sender, sample_messages
 from tests.notify.receivers import receiver
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -43,7 +42,7 @@ def _config(kind: str, port: int, *allow: str) -> Config:
 
 
 def _send(config: Config) -> None:
-    message = samples("r", NOON)[0]
+    message = sample_messages("r", NOON)[0]
     make_sender(config.receiver("r"), config.outbound).send(message.id, message.body, NOON)
 
 

@@ -13,12 +13,16 @@ from drift_monitor.notify.pagerduty import PagerdutySender, event
 from tests.examples import examples
 from tests.notify.pagerduty_stand_in import ROUTING_KEY, pagerduty, problems
 from tests.notify.receivers import receiver
-from tests.notify.samples import ID, NOON, an_alert, stored
+from tests.notify.samples import ID, NOON, an_alert, configured, stored
+
+
+def a_sender(url: str) -> PagerdutySender:
+    return PagerdutySender(configured("pagerduty", url=url, routing_key=ROUTING_KEY))
 
 
 def test_firing_alert_opens_an_incident_and_resolving_closes_it() -> None:
     with pagerduty() as service:
-        sender = PagerdutySender(service.url, ROUTING_KEY)
+        sender = a_sender(service.url)
         sender.send(ID, stored(), NOON)
         (incident,) = service.incidents.values()
         sender.send(ID, stored(), NOON)  # again: the answer was lost
@@ -59,7 +63,7 @@ def test_severity_is_one_that_pagerduty_knows(ours: str, theirs: str) -> None:
 
 def test_each_alert_is_an_event_of_its_own() -> None:
     with pagerduty() as service:
-        PagerdutySender(service.url, ROUTING_KEY).send(ID, stored(an_alert("age"), an_alert("income")), NOON)
+        a_sender(service.url).send(ID, stored(an_alert("age"), an_alert("income")), NOON)
     assert [one["component"] for one in service.incidents.values()] == ["age", "income"]
 
 
@@ -77,14 +81,14 @@ def test_any_text_keeps_to_the_schema(name: str, text: str, status: AlertStatus)
 )
 def test_refusals_are_final_and_limits_are_not(status: int, retryable: bool, reason: str) -> None:
     with pagerduty(status=status) as service, pytest.raises(DeliveryError) as caught:
-        PagerdutySender(service.url, ROUTING_KEY).send(ID, stored(), NOON)
+        a_sender(service.url).send(ID, stored(), NOON)
     assert (caught.value.retryable, caught.value.reason) == (retryable, reason)
 
 
 def test_routing_key_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     answer: dict[str, Any] = {"status": 400, "answer": f"invalid routing key {ROUTING_KEY}".encode()}
     with caplog.at_level(logging.DEBUG), receiver(**answer) as http:
-        sender = PagerdutySender(http.url, ROUTING_KEY)
+        sender = a_sender(http.url)
         with pytest.raises(DeliveryError) as caught:
             sender.send(ID, stored(), NOON)
     assert ROUTING_KEY not in str(caught.value) + caplog.text + repr(sender)

@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.message import AlertStatus, BinShare
 from drift_monitor.notify.slack import SlackSender, escape, slack_message
-from drift_monitor.notify.wording import bar
+from drift_monitor.words import bar
 from tests.examples import examples
 from tests.notify.receivers import raw_server
-from tests.notify.samples import HOSTILE, ID, NOON, an_alert, hostile, stored
+from tests.notify.samples import HOSTILE, ID, NOON, an_alert, configured, hostile, stored
 from tests.notify.slack_stand_in import refusal, slack
+
+
+def a_sender(url: str, **keys: Any) -> SlackSender:
+    return SlackSender(configured("slack", webhook_url=url, **keys))
 
 
 def texts(message: dict[str, Any]) -> list[str]:
@@ -32,7 +36,7 @@ def texts(message: dict[str, Any]) -> list[str]:
 
 def test_firing_alert_is_accepted_and_says_what_drifted_how_much_and_which_bins() -> None:
     with slack() as chat:
-        SlackSender(chat.url).send(ID, stored(), NOON)
+        a_sender(chat.url).send(ID, stored(), NOON)
     (request,) = chat.received
     message = json.loads(request.body)
     header, why, *fields, bins, links = texts(message)[1:]
@@ -67,7 +71,7 @@ def test_bar_is_drawn_to_an_eighth_and_never_hides_a_value_that_occurs(share: fl
 
 def test_resolved_alert_says_that_it_is_over() -> None:
     with slack() as chat:
-        SlackSender(chat.url).send(
+        a_sender(chat.url).send(
             ID, stored(an_alert(status=AlertStatus.RESOLVED, summary="income is quiet again")), NOON
         )
     message = json.loads(chat.received[0].body)
@@ -78,7 +82,7 @@ def test_resolved_alert_says_that_it_is_over() -> None:
 
 def test_hostile_names_mention_nobody_and_format_nothing() -> None:
     with slack() as chat:
-        SlackSender(chat.url).send(ID, hostile(), NOON)
+        a_sender(chat.url).send(ID, hostile(), NOON)
     message = json.loads(chat.received[0].body)
     assert "<!channel>" not in chat.received[0].body.decode()
     assert "&lt;!channel&gt; &amp; &lt;@U123|you&gt;" in message["text"]
@@ -145,7 +149,7 @@ def test_cutting_never_leaves_half_an_escape(limit: int, cut: str) -> None:
 
 def test_too_many_requests_wait_as_long_as_slack_asks() -> None:
     with slack(status=429, headers={"Retry-After": "30"}) as chat, pytest.raises(DeliveryError) as caught:
-        SlackSender(chat.url).send(ID, stored(), NOON)
+        a_sender(chat.url).send(ID, stored(), NOON)
     assert (caught.value.retryable, caught.value.reason, caught.value.retry_after) == (True, "rate_limited", 30)
 
 
@@ -156,20 +160,20 @@ def test_refusal_of_slack_is_final_and_told_in_its_words(status: int, word: byte
     with slack(status=status) as chat:
         chat.answer = word
         with pytest.raises(DeliveryError, match=word.decode()) as caught:
-            SlackSender(chat.url).send(ID, stored(), NOON)
+            a_sender(chat.url).send(ID, stored(), NOON)
     assert not caught.value.retryable
 
 
 def test_deadline_is_total() -> None:
     with raw_server(b"HTTP/1.1 200 OK\r\n", b"x", pause=0.02) as port, pytest.raises(DeliveryError) as caught:
-        SlackSender(f"http://127.0.0.1:{port}/", timeout=timedelta(seconds=0.3)).send(ID, stored(), NOON)
+        a_sender(f"http://127.0.0.1:{port}/", timeout=timedelta(seconds=0.3)).send(ID, stored(), NOON)
     assert caught.value.reason == "timeout"
 
 
 def test_address_of_the_webhook_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), slack(status=500) as chat:
         chat.answer = b"POST /services/T0CANARY/B0CANARY failed"
-        sender = SlackSender(f"http://127.0.0.1:{chat.port}/services/T0CANARY/B0CANARY")
+        sender = a_sender(f"http://127.0.0.1:{chat.port}/services/T0CANARY/B0CANARY")
         with pytest.raises(DeliveryError) as caught:
             sender.send(ID, stored(), NOON)
     assert "CANARY" not in str(caught.value) + caplog.text + repr(sender) + repr(vars(sender))

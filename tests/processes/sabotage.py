@@ -13,12 +13,11 @@ from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.evaluation import commit
 from drift_monitor.store import leases, outbox
 from drift_monitor.store.outbox import Delivery, DeliveryOutcome
-from drift_monitor.store.runs import has_key
 
 
 def no_fence() -> None:
     """Whoever once had a claim may write: the token is not looked at."""
-    patch.object(leases, "_is_held", lambda held: has_key(held.key)).start()
+    patch.object(leases, "_holds", lambda is_run, token: is_run).start()
 
 
 def no_heartbeat() -> None:
@@ -28,14 +27,14 @@ def no_heartbeat() -> None:
 
 def two_transactions() -> None:
     """The run is done in one transaction, what it found is written in the next."""
-    confirm = leases.confirm
+    confirm_all = leases.confirm_all
 
-    def confirm_and_commit(connection: Any, held: Any, result: Any) -> None:
-        confirm(connection, held, result)
+    def confirm_and_commit(connection: Any, finished: Any) -> None:
+        confirm_all(connection, finished)
         connection.exec_driver_sql("COMMIT")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
 
-    patch.object(commit.leases, "confirm", confirm_and_commit).start()
+    patch.object(commit.leases, "confirm_all", confirm_and_commit).start()
 
 
 def sent_before_sending() -> None:

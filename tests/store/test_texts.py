@@ -1,44 +1,11 @@
-"""What no store may see is cleaned in one place, the same for both."""
+"""What no store may see is cleaned on its way in, the same for both."""
 
-import json
 import math
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from drift_monitor.store import monitors
 from drift_monitor.store.columns import derived_id
 from drift_monitor.store.connection import Store
-from drift_monitor.store.texts import clean_document, clean_number, clean_text
 from tests.store.making import add_monitor, hour
-
-documents = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
-)
-
-
-@given(st.text(alphabet=st.characters(codec=None)))
-def test_a_clean_text_has_no_nul_and_can_be_encoded(text: str) -> None:
-    cleaned = clean_text(text)
-    assert "\x00" not in cleaned
-    assert len(cleaned.encode("utf-8")) >= len(text) == len(cleaned)
-
-
-def test_ordinary_text_stays_as_it_is() -> None:
-    assert clean_text("naïve 🦊 \r\n\t") == "naïve 🦊 \r\n\t"
-
-
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, None])
-def test_a_number_that_is_none_is_missing(number: float | None) -> None:
-    assert clean_number(number) is None
-
-
-@given(documents)
-def test_a_clean_document_is_strict_json(document: object) -> None:
-    json.dumps(clean_document(document), allow_nan=False, ensure_ascii=False).encode("utf-8")
 
 
 def test_both_stores_give_back_the_same_cleaned_values(store: Store) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import SecretStr
 
-from drift_monitor.alerting.outcome import EvaluationResult, Watched
-from drift_monitor.alerting.rules import measured_monitor
+from drift_monitor.alerting.rules import EvaluationResult, Watched, measured_monitor
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.receivers import LogConfig, ReceiverConfig
 from drift_monitor.config.schema import Config, FeatureConfig, FixedTable, MonitorConfig, StoreConfig
@@ -18,8 +17,9 @@ from drift_monitor.core.divergence import Metric
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.rules import Rule, Severity
 from drift_monitor.evaluation.commit import commit
-from drift_monitor.evaluation.measure import Sides, measure
+from drift_monitor.evaluation.measure import Sides, WindowSides, measure
 from drift_monitor.evaluation.planning import planned_run
+from drift_monitor.evaluation.read import PaneTable
 from drift_monitor.evaluation.reference import window_of
 from drift_monitor.evaluation.registration import register_monitors
 from drift_monitor.store import leases, references, runs
@@ -115,7 +115,7 @@ def evaluate(services: Services, monitor: MonitorConfig, window_end: datetime, c
     window = window_of(monitor, window_end)
     sides = [_sides(feature, one) for feature, one in counted.items()]
     rows = max((one.live.rows for one in sides if one.live), default=0)
-    measurements = measure(monitor, window, 0, rows, sides)
+    (measurements,) = measure(monitor, [WindowSides(window=window, revision=0, rows=rows, features=sides)])
     specs = {one.spec.id: one.spec for one in counted.values() if one.spec}
     with services.store.begin() as conn:
         references.save_specs(conn, specs.values())
@@ -126,11 +126,9 @@ def evaluate(services: Services, monitor: MonitorConfig, window_end: datetime, c
         rows_read=rows,
         newest=window.end - timedelta(minutes=1),
         watched=Watched(measurements=measurements, monitor=measured_monitor(rows, None, window.end)),
-        pane_counts=(),
-        pane_rows=(),
         specs=specs,
     )
-    commit(services, monitor, hold(services, monitor, window_end), outcome)
+    commit(services, monitor, [hold(services, monitor, window_end)], [outcome], PaneTable(span=window))
 
 
 def postpone(services: Services, monitor: MonitorConfig, window_end: datetime, code: str, error: str) -> None:

@@ -112,7 +112,7 @@ def test_firing_table_says_how_much_against_what_and_which_bins(visitor: Visitor
     assert "critical" in row and "country" in row
     assert "2026-11-20 11:00 UTC" in row
     assert re.search(r"PSI \d\.\d+ above 0\.25", row)
-    assert "unseen 50 % above 5 %" in row
+    assert "unseen values 50 % above 5 %" in row
     assert "labels the reference never had 0 % → 50 %" in row
     assert "new values" in row
 
@@ -214,7 +214,7 @@ def test_feature_page_says_the_verdict_with_numbers(visitor: Visitor) -> None:
 
     assert said.startswith("New values: live rows lie where the reference had hardly any.")
     assert re.search(r"KL\(live‖reference\) is \d+\.\d+ nats \(95 % interval without the noise: \d", said)
-    assert "1 000 live rows against 1 000 reference rows" in said
+    assert "1,000 live rows against 1,000 reference rows" in said
     assert "labels the reference never had 0 % → 50 %" in said
 
 
@@ -236,7 +236,7 @@ def test_every_bin_has_its_counts_and_shares_in_a_table(visitor: Visitor) -> Non
 def test_each_rule_says_what_it_made_of_the_window(visitor: Visitor) -> None:
     rules = rows_of(visitor.get(feature_path("country")), "What the rules made")
 
-    assert "firing" in rules["unseen"] and "unseen_ratio 0.5 above 0.05: still firing" in rules["unseen"]
+    assert "firing" in rules["unseen values"] and "unseen_ratio 0.5 above 0.05: still firing" in rules["unseen values"]
 
 
 def test_an_earlier_window_can_be_selected_and_is_shown_as_it_was(visitor: Visitor) -> None:
@@ -244,7 +244,7 @@ def test_an_earlier_window_can_be_selected_and_is_shown_as_it_was(visitor: Visit
 
     assert page.one("p", "headline-text").text == "No drift beyond sampling noise."
     assert "critical now" in page.one("h1").text
-    assert "inactive" in rows_of(page, "What the rules made")["unseen"]
+    assert "inactive" in rows_of(page, "What the rules made")["unseen values"]
 
 
 def test_without_a_selection_the_last_good_window_is_shown_with_the_reason(visitor: Visitor) -> None:

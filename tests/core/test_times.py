@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.config.durations import format_duration, parse_duration
+from drift_monitor.core.times import format_duration, parse_duration
 from drift_monitor.errors import InputError
 
 

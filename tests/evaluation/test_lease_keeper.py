@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from drift_monitor.daemon.heartbeat import Heartbeat
-from drift_monitor.daemon.settings import DaemonSettings
+from drift_monitor.evaluation.lease_keeper import LeaseKeeper
 from drift_monitor.store.connection import Store
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.runs import RunKey, Trigger
@@ -32,22 +31,22 @@ CLAIM = Claim(
 
 
 @pytest.fixture
-def heartbeat(tmp_path: Path) -> Iterator[Heartbeat]:
+def keeper(tmp_path: Path) -> Iterator[LeaseKeeper]:
     store = Store(f"sqlite:///{tmp_path}/drift.db", FixedClock(NOON))
-    yield Heartbeat(store, DaemonSettings())
+    yield LeaseKeeper(store)
     store.close()
 
 
-def test_a_claim_is_held_for_as_long_as_its_work(heartbeat: Heartbeat) -> None:
-    with heartbeat.holding(CLAIM):
-        assert heartbeat.held == (CLAIM,)
-    assert heartbeat.held == ()
+def test_a_claim_is_held_for_as_long_as_its_work(keeper: LeaseKeeper) -> None:
+    with keeper.holding(CLAIM):
+        assert keeper.held == (CLAIM,)
+    assert keeper.held == ()
 
 
-def test_the_end_of_a_stalled_attempt_lets_go_of_nothing_but_its_own_claim(heartbeat: Heartbeat) -> None:
+def test_the_end_of_a_stalled_attempt_lets_go_of_nothing_but_its_own_claim(keeper: LeaseKeeper) -> None:
     again = replace(CLAIM, token=2, attempt=2)
-    stalled = heartbeat.holding(CLAIM)
+    stalled = keeper.holding(CLAIM)
     stalled.__enter__()
-    with heartbeat.holding(again):
+    with keeper.holding(again):
         stalled.__exit__(None, None, None)
-        assert heartbeat.held == (again,)
+        assert keeper.held == (again,)
