@@ -9,20 +9,19 @@ from itertools import pairwise
 from typing import Any
 
 from drift_monitor.config.document import Path_
+from drift_monitor.config.fields import BinsSection, RuleSection
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import KINDS, EmailConfig, Integration, ReceiverConfig
 from drift_monitor.config.report import Draft, Report, close_match
 from drift_monitor.config.schema import (
     FORMS,
     HOUR,
-    BinsSection,
     Config,
     FeatureConfig,
     FixedRange,
     MonitorConfig,
     Reference,
     Retention,
-    RuleSection,
     SamePeriod,
     Trailing,
     form_of,

@@ -31,6 +31,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
+from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
+from drift_monitor.core.distribution import Smoothing, SmoothingMethod
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Comparand, Rule, Severity
 from drift_monitor.core.times import A_DURATION, format_duration, parse_duration, parse_instant, rfc3339
 from drift_monitor.errors import InputError
 
@@ -302,3 +306,85 @@ AppriseUrls = Annotated[
     Field(min_length=1, max_length=20),
     WrapValidator(_Lines("must hold an address a line")),
 ]
+
+
+class BinsSection(Section):
+    """How a feature's bins are made: a `Binning` of core."""
+
+    exactly_one = (("quantiles", "uniform", "edges", "top"),)
+
+    quantiles: int | None = Field(default=None, ge=2, le=1000)
+    uniform: int | None = Field(default=None, ge=1, le=1000)
+    edges: tuple[Number, ...] | None = Field(default=None, min_length=2, max_length=1001)
+    top: int | None = Field(default=None, ge=1, le=1000)
+
+    def used(self) -> Binning | None:
+        if self.quantiles is not None:
+            return Quantiles(self.quantiles)
+        if self.uniform is not None:
+            return Uniform(self.uniform)
+        if self.edges is not None:
+            return Edges(self.edges)
+        return Top(self.top) if self.top is not None else None
+
+    @staticmethod
+    def written(binning: Binning) -> dict[str, Any]:
+        match binning:
+            case Quantiles(count):
+                return {"quantiles": count}
+            case Uniform(count):
+                return {"uniform": count}
+            case Top(count):
+                return {"top": count}
+            case Edges(edges):
+                return {"edges": [edge if isinstance(edge, int | float) else str(edge) for edge in edges]}
+
+
+class SmoothingSection(Section):
+    """How counts become probabilities: a `Smoothing` of core."""
+
+    method: SmoothingMethod = Smoothing.method
+    pseudocount: float = Field(default=Smoothing.pseudocount, gt=0, le=1000, allow_inf_nan=False)
+
+    def used(self) -> Smoothing:
+        return Smoothing(self.method, self.pseudocount)
+
+    @staticmethod
+    def written(smoothing: Smoothing) -> dict[str, Any]:
+        return {"method": smoothing.method.value, "pseudocount": smoothing.pseudocount}
+
+
+class RuleSection(Section):
+    """When an alert fires: a `Rule` of core."""
+
+    exactly_one = (("above", "below"),)
+    placeholders: ClassVar = {"metric": "psi", "above": 0.1}
+
+    name: Name | None = None
+    metric: Metric = Field(description="what is compared with the threshold")
+    above: Threshold | None = None
+    below: Threshold | None = None
+    on: Comparand = Rule.on
+    for_windows: int = Field(default=Rule.for_windows, alias="for", ge=1, le=10_000)
+    keep_firing_for: int = Field(default=Rule.keep_firing_for, ge=0, le=10_000)
+    severity: Severity = Rule.severity
+
+    def used(self) -> Rule:
+        if (self.above is None) == (self.below is None):
+            raise PydanticCustomError("told", "the report has said that one of above and below is needed")
+        keys = {key: getattr(self, key) for key in type(self).model_fields if key != "name"}
+        return Rule(id=self.name or f"{self.metric.value}:{self.severity.value}", **keys)
+
+    @staticmethod
+    def written(rule: Rule) -> dict[str, Any]:
+        keys = {
+            "name": rule.id,
+            "metric": rule.metric.value,
+            "above": rule.above,
+            "below": rule.below,
+            "on": rule.on.value if rule.metric.is_divergence else None,
+            "for": rule.for_windows,
+            "keep_firing_for": rule.keep_firing_for,
+            "severity": rule.severity.value,
+        }
+        return {key: value for key, value in keys.items() if value is not None}

@@ -23,34 +23,34 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from drift_monitor.config.fields import (
     AnnotationName,
+    BinsSection,
     CronText,
     DatabaseUrl,
     Duration,
     Label,
     Moment,
     Name,
-    Number,
     PageUrl,
     PositiveDuration,
+    RuleSection,
     Section,
+    SmoothingSection,
     Text,
-    Threshold,
     WrittenAs,
     Zone,
     mistake,
 )
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import ReceiverConfig
-from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
+from drift_monitor.core.binning import Binning
 from drift_monitor.core.bins import Kind
-from drift_monitor.core.distribution import Smoothing, SmoothingMethod
+from drift_monitor.core.distribution import Smoothing
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.panes import PaneGrid
-from drift_monitor.core.rules import Comparand, Rule, Severity
+from drift_monitor.core.rules import Rule, Severity
 from drift_monitor.core.schedule import Cron, Every, Schedule, interval
 from drift_monitor.core.times import parse_instant
 from drift_monitor.errors import InputError, Problem
@@ -92,38 +92,6 @@ class SourceConfig(Section):
     max_connections: int = Field(default=2, ge=1, le=64)
     statement_timeout: PositiveDuration = timedelta(seconds=30)
     time_zone: Zone | None = None
-
-
-class BinsSection(Section):
-    """How a feature's bins are made: a `Binning` of core."""
-
-    exactly_one = (("quantiles", "uniform", "edges", "top"),)
-
-    quantiles: int | None = Field(default=None, ge=2, le=1000)
-    uniform: int | None = Field(default=None, ge=1, le=1000)
-    edges: tuple[Number, ...] | None = Field(default=None, min_length=2, max_length=1001)
-    top: int | None = Field(default=None, ge=1, le=1000)
-
-    def used(self) -> Binning | None:
-        if self.quantiles is not None:
-            return Quantiles(self.quantiles)
-        if self.uniform is not None:
-            return Uniform(self.uniform)
-        if self.edges is not None:
-            return Edges(self.edges)
-        return Top(self.top) if self.top is not None else None
-
-    @staticmethod
-    def written(binning: Binning) -> dict[str, Any]:
-        match binning:
-            case Quantiles(count):
-                return {"quantiles": count}
-            case Uniform(count):
-                return {"uniform": count}
-            case Top(count):
-                return {"top": count}
-            case Edges(edges):
-                return {"edges": [edge if isinstance(edge, int | float) else str(edge) for edge in edges]}
 
 
 class FeatureConfig(Section):
@@ -214,56 +182,6 @@ def form_of(written: Any) -> type[Reference]:
         return type(written)
     keys = written if isinstance(written, Mapping) else ()
     return next((form for key, form in FORMS.items() if key in keys), FixedTable)
-
-
-class SmoothingSection(Section):
-    """How counts become probabilities: a `Smoothing` of core."""
-
-    method: SmoothingMethod = SmoothingMethod.ANCHORED
-    pseudocount: float = Field(default=0.5, gt=0, le=1000, allow_inf_nan=False)
-
-    def used(self) -> Smoothing:
-        return Smoothing(self.method, self.pseudocount)
-
-    @staticmethod
-    def written(smoothing: Smoothing) -> dict[str, Any]:
-        return {"method": smoothing.method.value, "pseudocount": smoothing.pseudocount}
-
-
-class RuleSection(Section):
-    """When an alert fires: a `Rule` of core."""
-
-    exactly_one = (("above", "below"),)
-    placeholders: ClassVar = {"metric": "psi", "above": 0.1}
-
-    name: Name | None = None
-    metric: Metric = Field(description="what is compared with the threshold")
-    above: Threshold | None = None
-    below: Threshold | None = None
-    on: Comparand = Comparand.LOWER_BOUND
-    for_windows: int = Field(default=1, alias="for", ge=1, le=10_000)
-    keep_firing_for: int = Field(default=0, ge=0, le=10_000)
-    severity: Severity = Severity.WARNING
-
-    def used(self) -> Rule:
-        if (self.above is None) == (self.below is None):
-            raise PydanticCustomError("told", "the report has said that one of above and below is needed")
-        keys = {key: getattr(self, key) for key in type(self).model_fields if key != "name"}
-        return Rule(id=self.name or f"{self.metric.value}:{self.severity.value}", **keys)
-
-    @staticmethod
-    def written(rule: Rule) -> dict[str, Any]:
-        keys = {
-            "name": rule.id,
-            "metric": rule.metric.value,
-            "above": rule.above,
-            "below": rule.below,
-            "on": rule.on.value if rule.metric.is_divergence else None,
-            "for": rule.for_windows,
-            "keep_firing_for": rule.keep_firing_for,
-            "severity": rule.severity.value,
-        }
-        return {key: value for key, value in keys.items() if value is not None}
 
 
 Rules = tuple[Annotated[Rule, WrittenAs(RuleSection)], ...]
