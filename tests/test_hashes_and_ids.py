@@ -37,7 +37,7 @@ from drift_monitor.notify.message import (
     notification_id,
 )
 from drift_monitor.notify.webhook import WebhookSender
-from drift_monitor.sources.dataset import ColumnInfo
+from drift_monitor.sources.dialects.base import ColumnInfo
 from drift_monitor.store.columns import episode_id, run_id
 from drift_monitor.store.references import StoredReference
 from tests.notify.receivers import Receiver, receiver

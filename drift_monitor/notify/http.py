@@ -25,9 +25,8 @@ from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.core.clean import clean_text
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.outbound import Destination, Resolver, resolve
-from drift_monitor.telemetry.logs import WARN
+from drift_monitor.telemetry.logs import WARN, origin
 from drift_monitor.telemetry.reasons import DeliveryFailure
-from drift_monitor.telemetry.redaction import origin
 from drift_monitor.version import __version__
 
 USER_AGENT = f"drift-monitor/{__version__}"

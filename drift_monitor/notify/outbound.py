@@ -19,8 +19,8 @@ import httpx
 
 from drift_monitor.config.outbound import Address, OutboundConfig
 from drift_monitor.errors import DeliveryError
+from drift_monitor.telemetry.logs import origin
 from drift_monitor.telemetry.reasons import DeliveryFailure
-from drift_monitor.telemetry.redaction import origin
 
 Resolver = Callable[[str, int], Awaitable[tuple[str, ...]]]
 

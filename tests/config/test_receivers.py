@@ -9,7 +9,7 @@ import pytest
 
 from drift_monitor.alerting.deliver import SEND_LEASE
 from drift_monitor.config.loading import parse
-from drift_monitor.config.receiver_sections import LONGEST_TRY
+from drift_monitor.config.receivers import LONGEST_TRY
 from drift_monitor.config.schema import Config
 from drift_monitor.errors import ConfigError
 

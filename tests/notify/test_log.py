@@ -10,8 +10,7 @@ import pytest
 
 from drift_monitor.notify.log import LogSender
 from drift_monitor.notify.message import Alert, AlertStatus, NotificationKey, messages
-from drift_monitor.telemetry.logs import LogFormat, StructuredFormatter
-from drift_monitor.telemetry.redaction import Redactor
+from drift_monitor.telemetry.logs import LogFormat, Redactor, StructuredFormatter
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

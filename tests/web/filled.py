@@ -86,6 +86,7 @@ def open_store(folder: Path, *monitors: MonitorConfig, clock: ManualClock | None
     store = Store(url, clock)
     config = Config(
         store=StoreConfig(url=SecretStr(url)),
+        sources=(),
         monitors=monitors,
         receivers=(ReceiverConfig(name="log", log=LogConfig()),),
     )
