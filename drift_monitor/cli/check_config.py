@@ -47,7 +47,7 @@ def _check(file: Path, connect: bool) -> tuple[Sequence[Problem], Sequence[str]]
         for finding in findings:
             place = document.place(finding.path)
             problems = mistakes if finding.is_mistake else notes
-            problems.append(Problem(str(file), place.line, place.column, finding.message))
+            problems.append(Problem(document.file, place.line, place.column, finding.message))
     mistakes.sort(key=lambda mistake: (mistake.line, mistake.column))
     return mistakes, [*map(_note_line, notes), *(f"  {remark}" for remark in remarks)]
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from drift_monitor.config.schema import Config, FixedRange, FixedTable, MonitorConfig, SourceConfig
 from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
-from drift_monitor.sources.dataset import ColumnInfo, Dataset, FeatureColumn
+from drift_monitor.sources.dataset import Dataset, FeatureColumn
+from drift_monitor.sources.dialects.base import ColumnInfo
 
 
 @dataclass(frozen=True, kw_only=True)
