@@ -43,7 +43,7 @@ class Context:
 
     monitor: str
     window_end: datetime
-    revision: int = 0
+    revision: int
     repeated_at: datetime | None = None
     is_past: bool = False
 
@@ -66,7 +66,7 @@ def dispatch(
     active_silences = silences.active(conn)
     entries = notification_log.of_episodes(conn, [event.episode_id for event in events])
     entry_of = {(entry.episode_id, entry.receiver): entry for entry in entries}
-    now = services.store.now(conn)
+    now = services.store.now(conn)  # the database's clock: every replica counts repeats from it
     for name in receivers:
         receiver = services.config.receiver(name)
         decisions = [
@@ -74,6 +74,7 @@ def dispatch(
             for event in events
         ]
         if not receiver.is_told_the_state:
+            # In the transaction of what caused the events: no state without its message, no message without its state.
             outbox.add(conn, _notifications(services, context, receiver, decisions))
         begun = [
             LogEntry(

@@ -71,6 +71,7 @@ def measured_feature(measurement: Measurement) -> Measured:
 def measured_monitor(rows: int, newest: datetime | None, settled_at: datetime) -> Measured:
     """What the rules of the monitor itself are judged on: rows of the window, and the age of its newest row."""
     age = (settled_at - newest).total_seconds() if newest is not None else None
+    # Not `now`: an evaluation that catches up sees the age that was.
     values: Mapping[Metric, Estimate] = {
         Metric.ROWS: Estimate(value=float(rows)),
         Metric.FRESHNESS: Estimate(value=age),

@@ -6,7 +6,7 @@ because it is made of their style sheet and their chart.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +21,8 @@ from drift_monitor.cli.flags import units_flag
 from drift_monitor.cli.output import emit, emit_json, tell
 from drift_monitor.cli.tables import BITS_PER_NAT, emit_shown, plain, table
 from drift_monitor.clock import SystemClock
-from drift_monitor.comparison.files import read_files
 from drift_monitor.comparison.frames import compare as compare_frames
+from drift_monitor.comparison.frames import read_files
 from drift_monitor.comparison.report import ComparisonReport, FeatureComparison
 from drift_monitor.comparison.tables import compare_tables
 from drift_monitor.core.comparison import Direction
@@ -33,6 +33,7 @@ from drift_monitor.web.charts.bins import BinBar, bins_chart
 from drift_monitor.words import count, number
 
 PER_NAT: Final = {"nats": 1.0, "bits": BITS_PER_NAT}
+_PATIENCE = timedelta(seconds=30)  # for one statement
 _SHOWN = ("psi", "kl_live_reference", "kl_reference_live")
 
 
@@ -146,7 +147,7 @@ def compare(
 
 
 def _compare_tables(url: str, reference: str, live: str, features: Sequence[str] | None) -> ComparisonReport:
-    source = Source("source", url, clock=SystemClock())
+    source = Source("source", url, max_connections=1, statement_timeout=_PATIENCE, clock=SystemClock())
     try:
         return compare_tables(source, reference, live, features=features)
     except DatasetError as error:

@@ -17,8 +17,7 @@ from drift_monitor.config.schema import Config
 from drift_monitor.errors import DeliveryError, InputError, SourceError, StoreError, StoreOutdated
 from drift_monitor.notify.factory import make_sender, sample_messages
 from drift_monitor.setup.check import ConnectProblem, check_sources
-from drift_monitor.setup.proposal import propose
-from drift_monitor.setup.proposal_text import configuration
+from drift_monitor.setup.proposal import configuration, propose
 from drift_monitor.shipped import shipped_files
 from drift_monitor.sources.source import Source
 from drift_monitor.store import migrate as migrations
@@ -37,7 +36,7 @@ def init(url: str, table: str) -> None:
     holds a password is written as ${DRIFT_SOURCE_URL}.
     """
     clock = SystemClock()
-    source = Source("source", url, statement_timeout=_PATIENCE, clock=clock)
+    source = Source("source", url, max_connections=1, statement_timeout=_PATIENCE, clock=clock)
     try:
         emit(configuration(propose(source, table), url, clock.now()))
     finally:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from drift_monitor.alerting.services import Services
 from drift_monitor.cli.tables import plain
-from drift_monitor.demo.catalogue import DemoData
+from drift_monitor.demo.data import DemoData
 from drift_monitor.demo.database import History
 from drift_monitor.demo.incidents import Incident
 from drift_monitor.store import alerts
