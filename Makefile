@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= demo
+PORT ?= 8765
 # Fast tests run in so many processes; those that start processes of their own, or take long, run one after another.
 WORKERS ?= 2
 FAST := --numprocesses $(WORKERS) --max-worker-restart 0 -m "not processes and not slow"
@@ -11,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 .PHONY: demo test check lint format bench house lock manifests clean
 
 demo: $(VENV)/.demo
-	$(BIN)/drift-monitor demo --dir $(DEMO_DIR)
+	$(BIN)/drift-monitor demo --dir $(DEMO_DIR) --web.listen-address 127.0.0.1:$(PORT)
 
 test: $(VENV)/.dev
 	$(BIN)/pytest $(FAST)

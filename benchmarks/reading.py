@@ -41,7 +41,7 @@ BARS = {"scan": 10.0, "memory": 1.1}
 
 
 def open_source(url: str) -> Source:
-    return Source("bench", url, statement_timeout=timedelta(minutes=10), clock=SystemClock())
+    return Source("bench", url, max_connections=2, statement_timeout=timedelta(minutes=10), clock=SystemClock())
 
 
 def counters(engine: sa.Engine) -> list[Counter]:

@@ -147,7 +147,9 @@ class ServeOptions:
     migrate_store: bool = False
     settings: DaemonSettings = field(default_factory=DaemonSettings)
     observe_step: StepObserver = log_step
-    chore: Callable[[], None] | None = None
+    # What is done first, while pages are served and nothing is scheduled yet; it asks whether the service is ending.
+    before: Callable[[Services, Callable[[], bool]], None] | None = None
+    chore: Callable[[], None] | None = None  # of the daemon, before each look at what is due
 
 
 def check_listen_address(options: ServeOptions) -> None:
@@ -195,6 +197,10 @@ class Service:
             if services is None:
                 return 0
             daemon = self._daemon = Daemon(services, self._rebuild, self._options.settings, self._options.chore)
+            if self._options.before is not None:
+                self._options.before(services, lambda: self._ending)
+                if self._ending:
+                    return 0
             daemon.start()
             self._wait(daemon, server)
             is_finished = daemon.stop()

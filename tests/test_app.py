@@ -1,9 +1,16 @@
-"""The composition root: secrets of a configuration never reach the log."""
+"""The composition root: secrets of a configuration never reach the log; what is done before the daemon is served."""
 
 import io
 import logging
+import threading
+import urllib.request
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from queue import Queue
 
-from drift_monitor.app import secrets_of
+from drift_monitor.alerting.services import Services
+from drift_monitor.app import ServeOptions, Service, secrets_of
 from drift_monitor.config.loading import parse
 from drift_monitor.telemetry.logs import INFO, LogFormat, configure, learn_secrets, log
 
@@ -31,3 +38,23 @@ def test_no_secret_of_the_configuration_reaches_a_log_line() -> None:
     assert "A message that quotes" in line
     for secret in ("st0re-pa55", "sh0p-pa55", "T0KEN", "s1gning-key"):
         assert secret not in line
+
+
+def test_pages_are_served_while_something_is_done_before_the_daemon_and_an_end_of_it_is_the_end(tmp_path: Path) -> None:
+    ports: Queue[int] = Queue()
+    seen: list[tuple[str, int]] = []
+    config = f"store: {{url: 'sqlite:///{tmp_path / 'drift.db'}'}}\nsources: []\nmonitors: []\n"
+
+    def before(services: Services, is_ending: Callable[[], bool]) -> None:
+        port = ports.get(timeout=60)
+        for path in ("/", "/metrics", "/-/ready", "/-/healthy"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
+                seen.append((path, answer.status))
+        assert not is_ending()
+        service.end()
+        assert is_ending()
+        assert {thread.name for thread in threading.enumerate()}.isdisjoint({"watchdog", "APScheduler"})
+
+    service = Service(parse(config, environ={}), replace(ServeOptions(listen_address="127.0.0.1:0"), before=before))
+    assert service.run(ports.put) == 0
+    assert seen == [("/", 200), ("/metrics", 200), ("/-/ready", 200), ("/-/healthy", 200)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from drift_monitor.clock import Clock
 from drift_monitor.config.schema import Config
@@ -9,7 +10,16 @@ from drift_monitor.notify.factory import Sender
 from drift_monitor.sources.source import Source
 from drift_monitor.store.connection import Store
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.telemetry.steps import StepObserver, log_step
+from drift_monitor.telemetry.steps import StepObserver
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastProgress:
+    """How far the evaluation of a monitor's past has come; `window_end` is the last window's, None before the first."""
+
+    done: int
+    total: int
+    window_end: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,5 +33,7 @@ class Services:
     clock: Clock
     telemetry: Telemetry
     owner: str
-    external_url: str = ""
-    observe_step: StepObserver = field(default=log_step)
+    external_url: str
+    observe_step: StepObserver
+    # By monitor, while its past is being evaluated in this process: pages show it. The only part that changes.
+    past: dict[str, PastProgress] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """`drift-monitor compare`: two files, or two tables of a database, without any configuration."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -8,16 +9,18 @@ from rich.console import RenderableType
 
 from drift_monitor.cli.comparison_page import PER_NAT, comparison_page
 from drift_monitor.cli.flags import units_flag
-from drift_monitor.cli.printing import emit, emit_json, emit_shown, plain, table, tell
+from drift_monitor.cli.output import emit, emit_json, tell
+from drift_monitor.cli.tables import emit_shown, plain, table
 from drift_monitor.clock import SystemClock
-from drift_monitor.comparison.files import read_files
 from drift_monitor.comparison.frames import compare as compare_frames
+from drift_monitor.comparison.frames import read_files
 from drift_monitor.comparison.report import ComparisonReport
 from drift_monitor.comparison.tables import compare_tables
 from drift_monitor.errors import DatasetError, InputError
 from drift_monitor.sources.source import Source
 from drift_monitor.words import count, number
 
+_PATIENCE = timedelta(seconds=30)  # for one statement
 _COLUMNS = (
     *("feature", "kind", "live rows", "KL live‖ref", "KL ref‖live", "noise floor", "PSI", "PSI 95 %"),
     *("JS", "missing ref", "missing live", "unseen", "direction"),
@@ -60,7 +63,7 @@ def _files(reference: str, live: str, features: Sequence[str] | None) -> Compari
 
 
 def _tables(url: str, reference: str, live: str, features: Sequence[str] | None) -> ComparisonReport:
-    source = Source("source", url, clock=SystemClock())
+    source = Source("source", url, max_connections=1, statement_timeout=_PATIENCE, clock=SystemClock())
     try:
         return compare_tables(source, reference, live, features=features)
     except DatasetError as error:

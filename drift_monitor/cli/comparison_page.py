@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from drift_monitor import words
-from drift_monitor.cli.printing import BITS_PER_NAT
+from drift_monitor.cli.tables import BITS_PER_NAT
 from drift_monitor.comparison.report import ComparisonReport, FeatureComparison
 from drift_monitor.core.comparison import Direction
 from drift_monitor.web import phrases

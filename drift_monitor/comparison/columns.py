@@ -28,13 +28,26 @@ from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, Numer
 from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, Kind, Number, NumericBins, ValueType
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.errors import InputError
-from drift_monitor.sources.edges import INT64_MAX, INT64_MIN, float_edges, integer_edges
-from drift_monitor.sources.labels import label_of, text_of
+from drift_monitor.sources.dialects.values import INT64_MAX, INT64_MIN, float_edges, integer_edges, label_of, text_of
 
 SAMPLED_ROWS = 50_000  # quantiles of so many rows are within half a per cent in rank
 MOST_LABELS = 10_000  # labels that are remembered by name
 _EXACT_FLOATS = 2**53  # integers up to here are floats, too
 _NOTHING = CategoricalBins(())  # the bins of a reference without a value
+_REFUSED: Sequence[Callable[[Any], bool]] = (
+    pd.api.types.is_datetime64_any_dtype,
+    pd.api.types.is_timedelta64_dtype,
+    pd.api.types.is_complex_dtype,
+    lambda dtype: isinstance(dtype, pd.PeriodDtype | pd.IntervalDtype),
+)
+# Which values are what, the first that fits: a truth value is an integer to Python, an enum may be anything.
+_VALUE_TYPES: Sequence[tuple[tuple[type, ...], ValueType]] = (
+    ((Enum, str, bytes, uuid.UUID), ValueType.TEXT),
+    ((bool,), ValueType.BOOLEAN),
+    ((int,), ValueType.INTEGER),
+    ((float,), ValueType.FLOAT),
+    ((Decimal,), ValueType.DECIMAL),
+)
 
 Tally = Sequence[tuple[Any, int]]
 Counts = NDArray[np.int64]
@@ -56,8 +69,12 @@ def read_column(column: "pd.Series[Any]") -> ColumnValues:
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _read_categories(column)
-    _refuse_times(dtype)
-    present = _present(column)
+    if any(refused(dtype) for refused in _REFUSED):
+        raise InputError(f"values of type {dtype} have no bins")
+    try:
+        present = column.dropna()
+    except InvalidOperation:  # not even pandas can ask a signaling NaN whether it is missing
+        raise InputError("decimals that are signaling NaN can't be read") from None
     if pd.api.types.is_bool_dtype(dtype):
         kind, value_type, values = Kind.BOOLEAN, ValueType.BOOLEAN, present.to_numpy(dtype=np.bool_)
     elif pd.api.types.is_integer_dtype(dtype) and (present.empty or present.max() <= INT64_MAX):
@@ -90,7 +107,10 @@ def count(column: ColumnValues, spec: BinSpec) -> Histogram:
         case CategoricalBins():
             counts = _label_counts(column, spec)
         case BooleanBins():
-            counts = _placed(_tally(column.values), spec.size, lambda value: _truth(value, spec))
+            counts = np.zeros(spec.size, dtype=np.int64)
+            for value, rows in _tally(column.values):  # 0 and 1 are truth values, too
+                is_truth = isinstance(value, int | float | Decimal) and value in (0, 1)
+                counts[int(value) if is_truth else spec.invalid] += rows
     counts[spec.missing] += column.missing
     return Histogram(spec, counts)
 
@@ -113,29 +133,11 @@ def _read_categories(column: "pd.Series[Any]") -> ColumnValues:
     return _column(column, Kind.CATEGORICAL, ValueType.TEXT, tally)
 
 
-def _refuse_times(dtype: Any) -> None:
-    checks = (
-        pd.api.types.is_datetime64_any_dtype,
-        pd.api.types.is_timedelta64_dtype,
-        pd.api.types.is_complex_dtype,
-        lambda one: isinstance(one, pd.PeriodDtype | pd.IntervalDtype),
-    )
-    if any(check(dtype) for check in checks):
-        raise InputError(f"values of type {dtype} have no bins")
-
-
-def _present(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    try:
-        return column.dropna()
-    except InvalidOperation:  # not even pandas can ask a signaling NaN whether it is missing
-        raise InputError("decimals that are signaling NaN can't be read") from None
-
-
 def _read_objects(column: "pd.Series[Any]", present: "pd.Series[Any]") -> ColumnValues:
     """An object, string or other column, by the types of its values."""
     values = [_plain(value) for value in present.astype(object).tolist()]
     types = set(map(type, values))
-    classes = {_value_type(one) for one in types}
+    classes = set(map(_value_type, types))
     distinct: Iterable[tuple[Any, int]]
     if len(types) == 1:
         distinct = Counter(values).items()
@@ -156,19 +158,12 @@ def _plain(value: Any) -> Any:
     return float("nan") if isinstance(value, Decimal) and value.is_nan() else value
 
 
-def _value_type(one: type) -> ValueType:
+def _value_type(python_type: type) -> ValueType:
     """What values of a Python type are. Raises InputError where they have no bins."""
-    known: tuple[tuple[tuple[type, ...], ValueType], ...] = (
-        ((Enum, str, bytes, uuid.UUID), ValueType.TEXT),
-        ((bool,), ValueType.BOOLEAN),
-        ((int,), ValueType.INTEGER),
-        ((float,), ValueType.FLOAT),
-        ((Decimal,), ValueType.DECIMAL),
-    )
-    for types, value_type in known:
-        if issubclass(one, types) and not issubclass(one, datetime.date):
+    for types, value_type in _VALUE_TYPES:
+        if issubclass(python_type, types) and not issubclass(python_type, datetime.date):
             return value_type
-    raise InputError(f"values of type {one.__name__} have no bins")
+    raise InputError(f"values of type {python_type.__name__} have no bins")
 
 
 def _kind_of(classes: set[ValueType], tally: Tally) -> tuple[Kind | None, ValueType | None]:
@@ -186,19 +181,19 @@ def _kind_of(classes: set[ValueType], tally: Tally) -> tuple[Kind | None, ValueT
 
 def _numeric_profile(column: ColumnValues) -> NumericProfile:
     values, value_type = column.values, column.value_type or ValueType.FLOAT
+    ends: tuple[Number | None, Number | None] = (None, None)
     if isinstance(values, np.ndarray):
         finite = values[np.isfinite(values)]
-        ends: tuple[Number | None, Number | None] = (finite.min().item(), finite.max().item()) if len(finite) else _NONE
+        if len(finite):
+            ends = (finite.min().item(), finite.max().item())
         sample: Sequence[Number] = _sampled(finite).tolist()
     else:
         numbers = [(_exact(value, value_type), rows) for value, rows in values if _is_finite(value)]
-        ends = (min(numbers)[0], max(numbers)[0]) if numbers else _NONE
+        if numbers:
+            ends = (min(numbers)[0], max(numbers)[0])
         places = np.repeat(np.arange(len(numbers)), [rows for _, rows in numbers])
         sample = [numbers[place][0] for place in _sampled(places).tolist()]
     return NumericProfile(value_type=value_type, rows=column.rows, minimum=ends[0], maximum=ends[1], sample=sample)
-
-
-_NONE = (None, None)
 
 
 def _exact(value: Number, value_type: ValueType) -> Number:
@@ -222,7 +217,12 @@ def _sampled(values: NDArray[Any]) -> NDArray[Any]:
 def _number_counts(column: ColumnValues, spec: NumericBins) -> Counts:
     values = column.values
     if not isinstance(values, np.ndarray):
-        return _placed(values, spec.size, lambda value: _number_bin(value, spec))
+        counts = np.zeros(spec.size, dtype=np.int64)
+        for value, rows in values:
+            # Python compares integers, floats and decimals exactly; what is no number is invalid.
+            is_number = isinstance(value, int | float | Decimal) and not isinstance(value, Enum) and value == value
+            counts[bisect_right(spec.edges, value) if is_number else spec.invalid] += rows
+        return counts
     if values.dtype == np.float64:
         ordinals = np.searchsorted(np.array(float_edges(spec.edges)), values, side="right")
         ordinals[np.isnan(values)] = spec.invalid
@@ -242,24 +242,6 @@ def _label_counts(column: ColumnValues, spec: CategoricalBins) -> Counts:
     return counts
 
 
-def _placed(tally: Tally, size: int, ordinal: Callable[[Any], int]) -> Counts:
-    counts = np.zeros(size, dtype=np.int64)
-    for value, rows in tally:
-        counts[ordinal(value)] += rows
-    return counts
-
-
-def _number_bin(value: Any, spec: NumericBins) -> int:
-    """Python compares integers, floats and decimals exactly; what is no number is invalid."""
-    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, Enum) and value == value
-    return bisect_right(spec.edges, value) if is_number else spec.invalid
-
-
-def _truth(value: Any, spec: BooleanBins) -> int:
-    """0 and 1 are truth values, too."""
-    return int(value) if isinstance(value, int | float | Decimal) and value in (0, 1) else spec.invalid
-
-
 def _is_finite(value: Any) -> bool:
     return isinstance(value, int) or bool(np.isfinite(value) if isinstance(value, float) else value.is_finite())
 
@@ -267,7 +249,8 @@ def _is_finite(value: Any) -> bool:
 def _labels(column: ColumnValues) -> Mapping[str, int]:
     labels: Counter[str] = Counter()
     for value, rows in _tally(column.values):
-        labels[_label(value)] += rows
+        # As sources name it, too; what can't be stored or is too long is replaced.
+        labels[text_of(str(label_of(value)).encode("utf-8", "replace"))] += rows
     return labels
 
 
@@ -276,8 +259,3 @@ def _tally(values: NDArray[Any] | Tally) -> Tally:
         return values
     distinct, rows = np.unique(values, return_counts=True)
     return list(zip(distinct.tolist(), rows.tolist(), strict=True))
-
-
-def _label(value: Any) -> str:
-    """A value's name as sources name it, too; what can't be stored or is too long is replaced."""
-    return text_of(str(label_of(value)).encode("utf-8", "replace"))

@@ -69,15 +69,15 @@ class FeatureComparison:
         """Every bin in the order of its spec, reserved ones last (`below` comes first)."""
         return tuple(
             ComparedBin(
-                label=str(one.label),
-                lower=None if one.lower is None else _float(one.lower),
-                upper=None if one.upper is None else _float(one.upper),
+                label=str(bin_.label),
+                lower=None if bin_.lower is None else _float(bin_.lower),
+                upper=None if bin_.upper is None else _float(bin_.upper),
                 live_count=int(self.live.counts[ordinal]),
                 reference_count=int(self.reference.counts[ordinal]),
                 contribution_live_reference=self._contribution("live_reference", ordinal),
                 contribution_reference_live=self._contribution("reference_live", ordinal),
             )
-            for ordinal, one in enumerate(self.live.spec.bins)
+            for ordinal, bin_ in enumerate(self.live.spec.bins)
         )
 
     def values(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class ComparisonReport:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a feature."""
-        rows = {name: one.values() for name, one in self.features.items()}
+        rows = {name: feature.values() for name, feature in self.features.items()}
         index = pd.Index(list(rows), name="feature", dtype=object)
         frame = pd.DataFrame(list(rows.values()), index=index)
         texts = {"kind", "status", "direction"}
@@ -125,12 +125,12 @@ class ComparisonReport:
 
     def worst_first(self) -> list[FeatureComparison]:
         """Features by PSI, largest first."""
-        return sorted(self.features.values(), key=lambda one: -one.psi)
+        return sorted(self.features.values(), key=lambda feature: -feature.psi)
 
     def document(self, per_nat: float = 1.0) -> dict[str, Any]:
         """The report as JSON; `per_nat` changes the unit of everything in nats. Infinities are None, like NaN."""
         return {
-            "features": [_document(one, per_nat) for one in self.features.values()],
+            "features": [_document(feature, per_nat) for feature in self.features.values()],
             "skipped": [{"feature": name, "reason": reason} for name, reason in self.skipped.items()],
         }
 
@@ -142,7 +142,7 @@ def make_report(
     min_rows: int,
 ) -> ComparisonReport:
     """Compare (feature, live, reference); `insufficient_data` where one side has fewer than `min_rows`."""
-    enough = [one for one in sides if min(one[1].rows, one[2].rows) >= min_rows]
+    enough = [side for side in sides if min(side[1].rows, side[2].rows) >= min_rows]
     found = compare_histograms([(live, reference) for _, live, reference in enough], smoothing)
     comparisons = dict(zip((name for name, _, _ in enough), found, strict=True))
     features = {
@@ -152,22 +152,22 @@ def make_report(
     return ComparisonReport(features=features, skipped=dict(skipped))
 
 
-def _document(one: FeatureComparison, per_nat: float) -> dict[str, Any]:
-    values = one.values()
+def _document(feature: FeatureComparison, per_nat: float) -> dict[str, Any]:
+    values = feature.values()
     in_nats = {
         f"{metric.value}{end}" for metric in DIVERGENCES if metric.unit == "nats" for end in ("", "_low", "_high")
     }
     for name in (*in_nats, "noise_floor"):
         values[name] = _scaled(values[name], per_nat)
     bins = [
-        vars(each)
-        | {f"contribution_{name}": _scaled(getattr(each, f"contribution_{name}"), per_nat) for name in _DIRECTIONS}
-        for each in one.bins
+        vars(bin_)
+        | {f"contribution_{name}": _scaled(getattr(bin_, f"contribution_{name}"), per_nat) for name in _DIRECTIONS}
+        for bin_ in feature.bins
     ]
     return {
-        "feature": one.feature,
+        "feature": feature.feature,
         **_finite(values),
-        "bins": [{"bin": number} | _finite(each) for number, each in enumerate(bins)],
+        "bins": [{"bin": number} | _finite(values_of_bin) for number, values_of_bin in enumerate(bins)],
     }
 
 

@@ -8,20 +8,14 @@ from drift_monitor.core.binning import make_spec
 from drift_monitor.core.distribution import Smoothing
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.errors import FeatureError, InputError
-from drift_monitor.sources.dataset import ColumnInfo, Counter, Dataset, FeatureColumn, Reading
+from drift_monitor.sources.dataset import Counter, Dataset, FeatureColumn
 from drift_monitor.sources.source import Source
 
 _SUBJECT = "compare"  # what errors call the monitor that there is not
 
 
 def compare_tables(
-    source: Source,
-    reference: str,
-    live: str,
-    *,
-    features: Sequence[str] | None = None,
-    smoothing: Smoothing | None = None,
-    min_rows: int = 1,
+    source: Source, reference: str, live: str, *, features: Sequence[str] | None = None
 ) -> ComparisonReport:
     """Live compared with reference, column by column, as `compare` does with frames.
 
@@ -30,10 +24,17 @@ def compare_tables(
     tables = Dataset(monitor=_SUBJECT, table=reference), Dataset(monitor=_SUBJECT, table=live)
     known = [source.describe(table).columns for table in tables]
     names = choose_features(list(known[0]), list(known[1]), features)
-    skipped = {name: _unsupported(known[0][name]) for name in names if known[0][name].kind is None}
+    skipped = {
+        name: f"values of type {known[0][name].sql_type or 'unknown'} have no bins"
+        for name in names
+        if known[0][name].kind is None
+    }
     counters = _counters(source, tables[0], [name for name in names if name not in skipped], skipped)
+    readings = [source.read(table, counters, None) for table in tables]
+    for table, reading in zip(tables, readings, strict=True):
+        if not reading.rows.sum():
+            raise InputError(f"{table} has no rows: there is nothing to compare")
     sides: list[tuple[str, Histogram, Histogram]] = []
-    readings = [_read(source, table, counters) for table in tables]
     for counter in counters:
         failed = [reading.failed[counter.feature] for reading in readings if counter.feature in reading.failed]
         if failed:
@@ -41,18 +42,15 @@ def compare_tables(
             continue
         counted = [Histogram(counter.spec, reading.counts[counter.feature][0]) for reading in readings]
         sides.append((counter.feature, counted[1], counted[0]))
-    return make_report(
-        sides, {name: skipped[name] for name in names if name in skipped}, smoothing or Smoothing(), min_rows
-    )
+    in_order = {name: skipped[name] for name in names if name in skipped}
+    return make_report(sides, in_order, Smoothing(), min_rows=1)
 
 
 def _counters(source: Source, reference: Dataset, names: Sequence[str], skipped: dict[str, str]) -> list[Counter]:
     """The bins of each feature, from the reference; what has none is added to `skipped`."""
-    columns = [FeatureColumn(feature=name, column=name) for name in names]
-    profiles = source.profile(reference, columns, None)
+    profiles = source.profile(reference, [FeatureColumn(feature=name, column=name) for name in names], None)
     counters = []
-    for name in names:
-        found = profiles[name]
+    for name, found in profiles.items():
         try:
             if isinstance(found, FeatureError):
                 raise found
@@ -60,14 +58,3 @@ def _counters(source: Source, reference: Dataset, names: Sequence[str], skipped:
         except (FeatureError, InputError) as error:
             skipped[name] = str(error)
     return counters
-
-
-def _read(source: Source, table: Dataset, counters: Sequence[Counter]) -> Reading:
-    reading = source.read(table, counters, None)
-    if not reading.rows.sum():
-        raise InputError(f"{table} has no rows: there is nothing to compare")
-    return reading
-
-
-def _unsupported(info: ColumnInfo) -> str:
-    return f"values of type {info.sql_type or 'unknown'} have no bins"

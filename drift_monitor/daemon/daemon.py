@@ -6,21 +6,28 @@ start     lease keeper, watchdog, ticks: dispatch and deliver every second, and 
 reload    a new configuration is checked as a whole, then swapped in; a refused one changes nothing
 drain     not ready at once; no further claims; running evaluations get `grace`, what is left is cancelled and
           its windows given back; the outbox is tried once more
+
+APScheduler is the ticker: a few named ticks in memory, in UTC, never two of a kind at once. An interval trigger sleeps
+until a wall-clock time; where the clock is set back, that time is far away and nothing would run, so ticks are armed
+anew then.
 """
 
 import logging
 import threading
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, timedelta
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from drift_monitor.alerting.alertmanager_sync import AlertmanagerSync
 from drift_monitor.alerting.repeat import repeat_due
 from drift_monitor.alerting.self_monitoring import check_monitors
 from drift_monitor.alerting.services import Services
+from drift_monitor.clock import Clock
 from drift_monitor.daemon.delivery import DeliveryWorkers
 from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.daemon.settings import DaemonSettings
-from drift_monitor.daemon.ticker import Ticker
 from drift_monitor.daemon.watchdog import GapDetector, Watchdog
 from drift_monitor.errors import DriftMonitorError, StoreError
 from drift_monitor.evaluation.lease_keeper import LeaseKeeper
@@ -29,6 +36,8 @@ from drift_monitor.store.retention import RetentionLimits
 from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
 
 _logger = logging.getLogger(__name__)
+# A tick that comes on time is no news, and one that is late is counted by the scheduler lag.
+logging.getLogger("apscheduler").setLevel(logging.ERROR)
 MISSED_ROUNDS = 5  # of checking the monitors: so late that nobody watched meanwhile
 
 
@@ -49,11 +58,11 @@ class Daemon:
         self._draining = threading.Event()
         self._keeper = LeaseKeeper(services.store, self._settings.lease)
         self._dispatcher = Dispatcher(lambda: self._services, self._keeper, self._settings)
-        self._courier = DeliveryWorkers(lambda: self._services, self._settings)
+        self._delivery = DeliveryWorkers(lambda: self._services, self._settings)
         self._chore = self._guarded(chore) if chore else None
         self._ticker = Ticker(self._ticks(), services.clock)
-        self._herald = AlertmanagerSync(self._settings.resend)
-        self._vigil = GapDetector(MISSED_ROUNDS * self._settings.resend)
+        self._alertmanagers = AlertmanagerSync(self._settings.resend)
+        self._gaps = GapDetector(MISSED_ROUNDS * self._settings.resend)
         self._watchdog = Watchdog(self._settings, services.clock, self._rearm)
 
     @property
@@ -113,9 +122,9 @@ class Daemon:
         self._watchdog.stop()
         is_finished = self._dispatcher.drain(self._settings.grace.total_seconds()) or self._abandon()
         self._keeper.stop()
-        is_finished = self._courier.flush(self._settings.farewell.total_seconds()) and is_finished
+        is_finished = self._delivery.flush(self._settings.farewell.total_seconds()) and is_finished
         self._dispatcher.close()
-        self._courier.close()
+        self._delivery.close()
         log(_logger, INFO, "stopped", "The daemon has stopped.")
         return is_finished
 
@@ -134,15 +143,15 @@ class Daemon:
         often, seldom = self._settings.tick, self._settings.housekeeping
         return {
             "dispatch": (often, self._dispatch),
-            "deliver": (often, self._guarded(self._courier.deliver)),
+            "deliver": (often, self._guarded(self._delivery.deliver)),
             "check": (self._settings.resend, self._guarded(self._check)),
             "remind": (self._settings.resend, self._guarded(lambda: repeat_due(self._services))),
-            "resend": (often, self._guarded(lambda: self._herald.tick(self._services))),
+            "resend": (often, self._guarded(lambda: self._alertmanagers.tick(self._services))),
             "housekeeping": (seldom, self._guarded(self._keep_house)),
         }
 
     def _check(self) -> None:
-        check_monitors(self._services, self._vigil.watched_since(self._services.clock.now()))
+        check_monitors(self._services, self._gaps.watched_since(self._services.clock.now()))
 
     def _rearm(self) -> None:
         self._dispatcher.forget_plans()
@@ -177,3 +186,31 @@ class Daemon:
         limits = RetentionLimits(panes_before=now - kept.panes, measurements_before=now - kept.measurements)
         retention.purge(self._services.store, limits, keep_going=lambda: not self._draining.is_set())
         self._services.store.checkpoint()
+
+
+class Ticker:
+    """Runs each tick every so often in a thread of its own; `rearm` makes all due now."""
+
+    def __init__(self, ticks: Mapping[str, tuple[timedelta, Callable[[], None]]], clock: Clock) -> None:
+        self._clock = clock
+        self._names = tuple(ticks)
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(max_workers=len(ticks))},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        for name, (every, tick) in ticks.items():
+            self._scheduler.add_job(tick, "interval", seconds=every.total_seconds(), id=name, next_run_time=clock.now())
+
+    def start(self) -> None:
+        self._scheduler.start()
+
+    def rearm(self) -> None:
+        """Every tick is due now: the clock was set."""
+        for name in self._names:
+            self._scheduler.modify_job(name, next_run_time=self._clock.now())
+        self._scheduler.wakeup()
+
+    def stop(self) -> None:
+        """No further ticks; one that runs now is not waited for."""
+        self._scheduler.shutdown(wait=False)

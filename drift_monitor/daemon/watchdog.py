@@ -66,7 +66,8 @@ class Watchdog:
 
     @property
     def is_alive(self) -> bool:
-        return self.silence < self._settings.stalled_after
+        """Whether the loop turns; one that has not begun is not dead."""
+        return not self._thread.ident or self.silence < self._settings.stalled_after
 
     def _watch(self) -> None:
         wall, monotonic = self._seen

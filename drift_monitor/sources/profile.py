@@ -11,26 +11,23 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, NumericProfile, Profile
 from drift_monitor.core.bins import CategoricalBins, Kind, Number, ValueType
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import FeatureError
-from drift_monitor.sources.catalog import Catalog, value_of
-from drift_monitor.sources.dataset import ColumnInfo, Counter, Dataset, FeatureColumn
-from drift_monitor.sources.dialects.base import PushDialect
-from drift_monitor.sources.elements import ResultRows
-from drift_monitor.sources.failures import StatementRefused, feature_error
-from drift_monitor.sources.observing import LabelObserver, NumberObserver, RowLottery
-from drift_monitor.sources.queries import LabelPart, Scan, ends_statement, label_statement, sample_statement
+from drift_monitor.sources.catalog import Catalog
+from drift_monitor.sources.dataset import Counter, Dataset, FeatureColumn, Scan, feature_error
+from drift_monitor.sources.dialects.base import ColumnInfo, PushDialect, StatementRefused
+from drift_monitor.sources.dialects.elements import ResultRows
 from drift_monitor.sources.reading import Reader
 from drift_monitor.sources.session import Session
-from drift_monitor.sources.streaming import Placer, batches, stream_statement
+from drift_monitor.sources.statements import LabelPart, ends_statement, label_statement, sample_statement
+from drift_monitor.sources.stream import LabelObserver, NumberObserver, Placer, RowLottery, batches, stream_statement
 
-SAMPLED_ROWS = 50_000
-SAMPLED_CELLS = 8_000_000
+SAMPLED_ROWS = 50_000  # quantiles of so many rows are within half a per cent in rank
+SAMPLED_CELLS = 8_000_000  # of all features together, so that a wide table takes no more memory
 FEWEST_SAMPLED_ROWS = 10_000
 MOST_LABELS = 10_000
 
@@ -50,8 +47,12 @@ class ProfileRequest:
         return self.info.value_type or ValueType.FLOAT
 
     @property
-    def value(self) -> "sa.ColumnElement[Any]":
-        return value_of(self.column)
+    def label_counter(self) -> Counter:
+        """Counts its labels, none of them known yet."""
+        column = self.column
+        return Counter(
+            feature=column.feature, column=column.column, expression=column.expression, spec=CategoricalBins(())
+        )
 
     def numeric(self, rows: int, ends: Sequence[Number | None], sample: Any) -> NumericProfile:
         return NumericProfile(
@@ -79,16 +80,18 @@ class Profiler:
             feature: info for feature, info in described.items() if isinstance(info, FeatureError)
         }
         asked = [
-            ProfileRequest(column=one, info=info)
-            for one in columns
-            if isinstance(info := described[one.feature], ColumnInfo)
+            ProfileRequest(column=column, info=info)
+            for column in columns
+            if isinstance(info := described[column.feature], ColumnInfo)
         ]
-        scan = self._reader.scan(dataset, None if span is None else [span])
-        rows = int(self._reader.read(dataset, [], None if span is None else [span]).rows.sum())
+        spans = None if span is None else [span]
+        scan = self._reader.scan(dataset, spans)
+        rows = int(self._reader.read(dataset, [], spans).rows.sum())
+        sampled = max(FEWEST_SAMPLED_ROWS, min(SAMPLED_ROWS, SAMPLED_CELLS // max(1, len(asked))))
         size = self._session.dialect.features_per_statement
         for first in range(0, len(asked), size):
-            found |= self._guarded(scan, asked[first : first + size], rows, _sampled_rows(len(asked)))
-        return {one.feature: found[one.feature] for one in columns}
+            found |= self._guarded(scan, asked[first : first + size], rows, sampled)
+        return {column.feature: found[column.feature] for column in columns}
 
     def _guarded(self, scan: Scan, asked: Sequence[ProfileRequest], rows: int, sampled: int) -> Found:
         """Profile all; where that is refused, by halves, until the guilty feature stands alone."""
@@ -105,9 +108,10 @@ class Profiler:
         }
 
     def _profiled(self, scan: Scan, asked: Sequence[ProfileRequest], rows: int, sampled: int) -> Found:
-        numbers = [one for one in asked if one.info.kind is Kind.NUMERIC]
-        labelled = [one for one in asked if one.info.kind is Kind.CATEGORICAL]
-        others = [one for one in asked if one.info.kind is Kind.BOOLEAN]
+        numbers, labelled, others = (
+            [request for request in asked if request.info.kind is kind]
+            for kind in (Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN)
+        )
         dialect = self._session.dialect
         if isinstance(dialect, PushDialect):
             found = {
@@ -116,21 +120,22 @@ class Profiler:
             }
         else:
             found = self._streamed(scan, numbers, labelled, rows, sampled)
-        return {**found, **{one.column.feature: BooleanProfile(rows=rows) for one in others}}
+        return {**found, **{request.column.feature: BooleanProfile(rows=rows) for request in others}}
 
     def _pushed_numbers(
         self, dialect: PushDialect, scan: Scan, asked: Sequence[ProfileRequest], rows: int, sampled: int
     ) -> dict[str, Profile]:
         if not asked:
             return {}
-        values = [(one.value, one.info) for one in asked]
-        ends = self._session.run(ends_statement(dialect, scan, values), _only_row, many_rows=True)
+        values = [(request.column.value, request.info) for request in asked]
+        ends_of_all = ends_statement(dialect, scan, values)
+        ends = self._session.run(ends_of_all, lambda result: tuple(result.one()), many_rows=True)
         share = min(1.0, sampled / rows) if rows else 1.0
-        statement = sample_statement(dialect, scan, [one.value for one in asked], share)
+        statement = sample_statement(dialect, scan, [value for value, _ in values], share)
         samples = self._session.run(statement, lambda result: _samples(result, asked))
         return {
-            one.column.feature: one.numeric(rows, ends[2 * number : 2 * number + 2], samples[number])
-            for number, one in enumerate(asked)
+            request.column.feature: request.numeric(rows, ends[2 * number : 2 * number + 2], samples[number])
+            for number, request in enumerate(asked)
         }
 
     def _pushed_labels(
@@ -138,15 +143,15 @@ class Profiler:
     ) -> dict[str, Profile]:
         if not asked:
             return {}
-        parts = [LabelPart(_counter(one)) for one in asked]
-        infos = {one.column.feature: one.info for one in asked}
+        parts = [LabelPart(request.label_counter) for request in asked]
+        infos = {request.column.feature: request.info for request in asked}
         statement = label_statement(dialect, scan, parts, infos, MOST_LABELS + 1)
         found: list[list[tuple[str, int]]] = [[] for _ in asked]
         for part, label, count in self._session.run(statement, lambda result: result.fetchall(), many_rows=True):
             found[part].append((label, count))
         return {
-            one.column.feature: _labels(rows, sorted(labels, key=lambda item: (-item[1], item[0])))
-            for one, labels in zip(asked, found, strict=True)
+            request.column.feature: _labels(rows, sorted(labels, key=lambda item: (-item[1], item[0])))
+            for request, labels in zip(asked, found, strict=True)
         }
 
     def _streamed(
@@ -154,7 +159,7 @@ class Profiler:
     ) -> dict[str, Profile]:
         """One pass for all; a second one for features with more labels than can be counted at a time."""
         lottery = RowLottery(sampled)
-        ranges = [NumberObserver(one.value_type) for one in numbers]
+        ranges = [NumberObserver(request.value_type) for request in numbers]
         labels = [LabelObserver() for _ in labelled]
 
         def observe(columns: Sequence[Sequence[Any]], size: int) -> None:
@@ -165,27 +170,23 @@ class Profiler:
                 label_observer.add(values)
 
         self._stream(scan, [*numbers, *labelled], observe)
-        self._recount(scan, labelled, labels)
+        again = [(of, counted) for of, counted in zip(labelled, labels, strict=True) if counted.overflown]
+        for _, counted in again:
+            counted.start_again(MOST_LABELS + 1)
+
+        def recount(columns: Sequence[Sequence[Any]], size: int) -> None:
+            for (_, counted), values in zip(again, columns, strict=True):
+                counted.add(values)
+
+        if again:
+            self._stream(scan, [request for request, _ in again], recount)
         found: dict[str, Profile] = {
-            one.column.feature: one.numeric(rows, observer.ends, observer.sample)
-            for one, observer in zip(numbers, ranges, strict=True)
+            request.column.feature: request.numeric(rows, observer.ends, observer.sample)
+            for request, observer in zip(numbers, ranges, strict=True)
         }
-        for one, counted in zip(labelled, labels, strict=True):
-            found[one.column.feature] = _labels(rows, counted.most_common(MOST_LABELS + 1))
+        for request, counted in zip(labelled, labels, strict=True):
+            found[request.column.feature] = _labels(rows, counted.most_common(MOST_LABELS + 1))
         return found
-
-    def _recount(self, scan: Scan, asked: Sequence[ProfileRequest], observers: Sequence[LabelObserver]) -> None:
-        again = [(one, observer) for one, observer in zip(asked, observers, strict=True) if observer.overflown]
-        if not again:
-            return
-        for _, observer in again:
-            observer.start_again(MOST_LABELS + 1)
-
-        def observe(columns: Sequence[Sequence[Any]], size: int) -> None:
-            for (_, observer), values in zip(again, columns, strict=True):
-                observer.add(values)
-
-        self._stream(scan, [one for one, _ in again], observe)
 
     def _stream(self, scan: Scan, asked: Sequence[ProfileRequest], observe: Observe) -> None:
         def take(result: ResultRows) -> None:
@@ -196,34 +197,25 @@ class Profiler:
                     _, *columns = zip(*placed, strict=True)
                     observe(columns, len(placed))
 
-        self._session.run(stream_statement(scan, [one.value for one in asked]), take)
-
-
-def _sampled_rows(features: int) -> int:
-    return max(FEWEST_SAMPLED_ROWS, min(SAMPLED_ROWS, SAMPLED_CELLS // max(1, features)))
-
-
-def _counter(asked: ProfileRequest) -> Counter:
-    column = asked.column
-    spec = CategoricalBins(())
-    return Counter(feature=column.feature, column=column.column, expression=column.expression, spec=spec)
+        self._session.run(stream_statement(scan, [request.column.value for request in asked]), take)
 
 
 def _labels(rows: int, labels: Sequence[tuple[str, int]]) -> CategoricalProfile:
     return CategoricalProfile(rows=rows, labels=labels[:MOST_LABELS], complete=len(labels) <= MOST_LABELS)
 
 
-def _only_row(result: ResultRows) -> Sequence[Any]:
-    return tuple(result.one())
-
-
 def _samples(result: ResultRows, asked: Sequence[ProfileRequest]) -> list[Any]:
-    """The finite values of each column, a batch at a time."""
+    """The finite values of each column, a batch at a time; decimals as they are, others as an array."""
     found: list[list[Any]] = [[] for _ in asked]
     for batch in batches(result, len(asked)):
-        for one, values, column in zip(asked, found, zip(*batch, strict=True), strict=True):
-            values.append(_finite(column, one.value_type))
-    return [_joined(values, one.value_type) for values, one in zip(found, asked, strict=True)]
+        for request, values, column in zip(asked, found, zip(*batch, strict=True), strict=True):
+            values.append(_finite(column, request.value_type))
+    return [
+        [value for part in parts for value in part]
+        if request.value_type is ValueType.DECIMAL
+        else np.concatenate(parts or [np.empty(0)])
+        for parts, request in zip(found, asked, strict=True)
+    ]
 
 
 def _finite(values: Sequence[Any], value_type: ValueType) -> "NDArray[Any] | list[Decimal]":
@@ -234,9 +226,3 @@ def _finite(values: Sequence[Any], value_type: ValueType) -> "NDArray[Any] | lis
     if value_type is ValueType.INTEGER:
         return np.array(present, dtype=np.int64)
     return [value for value in present if value.is_finite()]
-
-
-def _joined(parts: Sequence[Any], value_type: ValueType) -> Any:
-    if value_type is ValueType.DECIMAL:
-        return [value for part in parts for value in part]
-    return np.concatenate(parts) if parts else np.empty(0)

@@ -17,24 +17,15 @@ from drift_monitor.core.histogram import Counts
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import FeatureError, InconsistentCounts
 from drift_monitor.sources.catalog import Catalog, count_problem
-from drift_monitor.sources.dataset import ColumnInfo, Counter, Dataset, Reading
-from drift_monitor.sources.dialects.base import PushAxis, PushDialect
-from drift_monitor.sources.failures import StatementRefused, dataset_error, feature_error
-from drift_monitor.sources.queries import Scan, count_statement, parts_of
-from drift_monitor.sources.rows import SliceCounts, check_totals, tally
+from drift_monitor.sources.dataset import Counter, Dataset, Reading, Scan, Slices, dataset_error, feature_error
+from drift_monitor.sources.dialects.base import ColumnInfo, PushAxis, PushDialect, StatementRefused
 from drift_monitor.sources.session import Session
-from drift_monitor.sources.slices import Slices
-from drift_monitor.sources.streaming import StreamTally, stream_statement, value_columns
+from drift_monitor.sources.statements import SliceCounts, check_totals, count_statement, parts_of, tally
+from drift_monitor.sources.stream import StreamTally, stream_statement
 
-MANY_ROWS = 100_000
-"""From here on a statement is worth compiling, and features are worth packing into one key."""
-
-LARGEST_RESULT = 250_000
-"""Bins times slices of one statement, at most, whatever the number of features."""
-
-
-ATTEMPTS = 3
-"""At one reading, when rows changed between its statements."""
+MANY_ROWS = 100_000  # from here on a statement is worth compiling, and features are worth packing into one key
+LARGEST_RESULT = 250_000  # bins times slices of one statement, at most, whatever the number of features
+ATTEMPTS = 3  # at one reading, when rows changed between its statements
 
 
 class Reader:
@@ -44,7 +35,7 @@ class Reader:
         self._session = session
         self._catalog = catalog
         self._clock = clock
-        self._pace = Pace()
+        self._rows_per_second: dict[Dataset, float] = {}  # as earlier readings of a dataset saw it
 
     def read(self, dataset: Dataset, counters: Sequence[Counter], spans: Sequence[Span] | None) -> Reading:
         """Counts of every feature in every span; None is the whole table."""
@@ -64,10 +55,12 @@ class Reader:
         return Scan(dataset=dataset, origin=origin, axis=self._catalog.axis(dataset), slices=Slices(tuple(spans)))
 
     def _read(self, dataset: Dataset, counters: Sequence[Counter], spans: Sequence[Span] | None) -> Reading:
-        if spans is not None and not any(span.start < span.end for span in spans):
-            return _nothing(counters, tuple(spans))
         started = self._clock.monotonic()
         found = Findings(dataset)
+        if spans is not None and not any(span.start < span.end for span in spans):
+            counts = {of.feature: np.zeros((len(spans), of.spec.size), dtype=np.int64) for of in counters}
+            found.add(SliceCounts(rows=np.zeros(len(spans), np.int64), newest=[None] * len(spans), counts=counts))
+            return found.reading(spans, 0.0)
         good = self._examined(found, counters)
         for chunk in self._chunks(good, spans) or [[]]:
             self._count(found, chunk, spans, refreshed=False)
@@ -77,21 +70,21 @@ class Reader:
 
     def _examined(self, found: "Findings", counters: Sequence[Counter]) -> list[Counter]:
         """The counters whose columns are there and fit; the others are noted as failed."""
-        described = self._catalog.features(found.dataset, [one.target for one in counters])
+        described = self._catalog.features(found.dataset, [counter.target for counter in counters])
         good = []
-        for one in counters:
-            info = described[one.feature]
-            problem = info if isinstance(info, FeatureError) else count_problem(found.dataset, one, info)
+        for counter in counters:
+            info = described[counter.feature]
+            problem = info if isinstance(info, FeatureError) else count_problem(found.dataset, counter, info)
             if problem is None and isinstance(info, ColumnInfo):
-                found.infos[one.feature] = info
-                good.append(one)
+                found.infos[counter.feature] = info
+                good.append(counter)
             elif problem is not None:
-                found.failed[one.feature] = problem
+                found.failed[counter.feature] = problem
         return good
 
     def _chunks(self, counters: Sequence[Counter], spans: Sequence[Span] | None) -> list[list[Counter]]:
         slices = 1 if spans is None else max(1, Slices(tuple(spans)).size)
-        largest = max((one.spec.size for one in counters), default=1)
+        largest = max((counter.spec.size for counter in counters), default=1)
         size = min(self._session.dialect.features_per_statement, max(1, LARGEST_RESULT // (slices * largest)))
         return [list(counters[first : first + size]) for first in range(0, len(counters), size)]
 
@@ -120,28 +113,46 @@ class Reader:
             self._count(found, counters[half:], spans, refreshed=True)
 
     def _statement(self, found: "Findings", counters: Sequence[Counter], spans: Sequence[Span] | None) -> SliceCounts:
+        """Counts of one statement per span, which add up."""
         scan = self.scan(found.dataset, spans)
-        expected = self._pace.expected_rows(scan)
         found.statements += 1
-        counted = self._counted(scan, counters, found.infos, expected)
-        self._pace.learn(scan, int(counted.rows.sum()))
-        counted = _per_span(counted, scan)
+        counted = self._counted(scan, counters, found.infos)
+        if scan.slices is not None:
+            slices = scan.slices
+            if seconds := _seconds(slices):
+                self._rows_per_second[scan.dataset] = int(counted.rows.sum()) / seconds
+            counted = SliceCounts(
+                rows=slices.fold(counted.rows),
+                newest=slices.newest(counted.newest),
+                counts={feature: slices.fold(counts) for feature, counts in counted.counts.items()},
+            )
         check_totals(found.dataset, counted.rows, counted.counts)
         return counted
 
-    def _counted(
-        self, scan: Scan, counters: Sequence[Counter], infos: Mapping[str, ColumnInfo], expected: float
-    ) -> SliceCounts:
+    def _counted(self, scan: Scan, counters: Sequence[Counter], infos: Mapping[str, ColumnInfo]) -> SliceCounts:
         dialect = self._session.dialect
-        many = expected >= MANY_ROWS
-        size = scan.slices.size if scan.slices is not None else 1
         if not isinstance(dialect, PushDialect):
-            statement = stream_statement(scan, value_columns(counters))
+            statement = stream_statement(scan, [counter.target.value for counter in counters])
             return self._session.run(statement, lambda result: StreamTally(scan, counters).take(result))
-        parts = parts_of(counters, slices=size, many_rows=many)
+        many_rows = self._expected_rows(scan) >= MANY_ROWS
+        parts = parts_of(counters, slices=scan.size, many_rows=many_rows)
         statement = count_statement(dialect, scan, parts, infos)
-        instant = scan.axis.instant if isinstance(scan.axis, PushAxis) else _no_time
-        return self._session.run(statement, lambda result: tally(result, parts, size, instant), many_rows=many)
+        axis = scan.axis
+
+        def instant(value: object) -> datetime | None:
+            return axis.instant(value) if isinstance(axis, PushAxis) else None
+
+        return self._session.run(
+            statement, lambda result: tally(result, parts, scan.size, instant), many_rows=many_rows
+        )
+
+    def _expected_rows(self, scan: Scan) -> float:
+        """Rows of a scan by the pace of earlier readings or the catalog; infinite where nothing is known."""
+        entry = scan.origin.entry
+        everything = float(entry.estimated_rows) if entry is not None and entry.estimated_rows else math.inf
+        if scan.slices is None or scan.dataset not in self._rows_per_second:
+            return everything
+        return min(everything, self._rows_per_second[scan.dataset] * _seconds(scan.slices))
 
 
 class Findings:
@@ -179,53 +190,5 @@ class Findings:
         )
 
 
-class Pace:
-    """How many rows to expect: what earlier readings of a dataset saw per second, or what its catalog says."""
-
-    def __init__(self) -> None:
-        self._rows_per_second: dict[Dataset, float] = {}
-
-    def expected_rows(self, scan: Scan) -> float:
-        """Rows of a scan, infinite where nothing is known."""
-        entry = scan.origin.entry
-        table = entry.estimated_rows if entry is not None and entry.estimated_rows else None
-        everything = float(table) if table is not None else math.inf
-        if scan.slices is None or scan.dataset not in self._rows_per_second:
-            return everything
-        return min(everything, self._rows_per_second[scan.dataset] * _seconds(scan.slices))
-
-    def learn(self, scan: Scan, rows: int) -> None:
-        """Remember how dense a dataset's rows are."""
-        if scan.slices is not None and _seconds(scan.slices):
-            self._rows_per_second[scan.dataset] = rows / _seconds(scan.slices)
-
-
 def _seconds(slices: Slices) -> float:
     return sum((run.end - run.start).total_seconds() for run in slices.runs)
-
-
-def _per_span(counted: SliceCounts, scan: Scan) -> SliceCounts:
-    if scan.slices is None:
-        return counted
-    fold = scan.slices.fold
-    return SliceCounts(
-        rows=fold(counted.rows),
-        newest=scan.slices.newest(counted.newest),
-        counts={feature: fold(counts) for feature, counts in counted.counts.items()},
-    )
-
-
-def _nothing(counters: Sequence[Counter], spans: tuple[Span, ...]) -> Reading:
-    return Reading(
-        spans=spans,
-        rows=np.zeros(len(spans), dtype=np.int64),
-        newest=(None,) * len(spans),
-        counts={one.feature: np.zeros((len(spans), one.spec.size), dtype=np.int64) for one in counters},
-        failed={},
-        statements=0,
-        seconds=0.0,
-    )
-
-
-def _no_time(_: object) -> None:
-    return None

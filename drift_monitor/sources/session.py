@@ -16,16 +16,22 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from drift_monitor.errors import SourceTimeout, SourceUnavailable
-from drift_monitor.sources.dialects.base import Dialect, SourceLimits
-from drift_monitor.sources.elements import ResultRows
-from drift_monitor.sources.failures import HINTS, REASONS, ErrorKind, Failure, StatementRefused
+from drift_monitor.errors import FailureReason, SourceTimeout, SourceUnavailable
+from drift_monitor.sources.dataset import failure
+from drift_monitor.sources.dialects.base import Dialect, ErrorKind, SourceLimits, StatementRefused
+from drift_monitor.sources.dialects.elements import ResultRows
 
 Result = TypeVar("Result")
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.2  # before a conflict is tried again, times a random factor
-CANCEL_AGAIN_SECONDS = 0.2
+CANCEL_AGAIN_SECONDS = 0.2  # a statement that is only about to begin does not notice the first time
+REASONS = {
+    ErrorKind.TABLE_MISSING: FailureReason.TABLE_MISSING,
+    ErrorKind.COLUMN_MISSING: FailureReason.COLUMN_MISSING,
+    ErrorKind.PERMISSION: FailureReason.PERMISSION,
+    ErrorKind.QUERY: FailureReason.QUERY_FAILED,
+}
 
 
 @dataclass
@@ -68,7 +74,8 @@ class Session:
                 if not self._worth_another(error, attempt):
                     raise self._translated(error) from error
             except SQLAlchemyError as error:  # the pool was exhausted, or the URL is no use
-                raise SourceUnavailable(f"source {self.name!r}: {_first_line(error)}") from error
+                first_line = str(error).partition("\n")[0]
+                raise SourceUnavailable(f"source {self.name!r}: {first_line}") from error
             self._cancelled.wait(PAUSE_SECONDS * (1 + random.random()))  # noqa: S311 - jitter, no secret
         raise AssertionError("the last attempt returns or raises")
 
@@ -78,11 +85,11 @@ class Session:
         self._cancel_running()
 
     def _cancel_running(self) -> None:
-        """Again and again until nothing runs: a statement that is only about to begin does not notice."""
+        """Again and again until nothing runs."""
         with self._lock:
             running = list(self._running)
-        for one in running:
-            self.dialect.cancel(one.connection)
+        for statement in running:
+            self.dialect.cancel(statement.connection)
         if running:
             again = threading.Timer(CANCEL_AGAIN_SECONDS, self._cancel_running)
             again.daemon = True
@@ -115,47 +122,46 @@ class Session:
     @contextmanager
     def _guarded(self, connection: sa.Connection) -> Iterator[None]:
         """Shut the connection when the deadline passes; whatever error that causes is a time-out."""
-        one = _Running(connection.connection.dbapi_connection)
+        statement = _Running(connection.connection.dbapi_connection)
         seconds = (self._limits.statement_timeout + self.dialect.deadline_grace).total_seconds()
-        timer = threading.Timer(seconds, self._expire, [one])
+        timer = threading.Timer(seconds, self._expire, [statement])
         timer.daemon = True
         with self._lock:
-            self._running.append(one)
+            self._running.append(statement)
         timer.start()
         try:
             yield
         except Exception as error:
-            if one.expired:
+            if statement.expired:
                 raise self._timeout() from error
             raise
         finally:
             timer.cancel()
             with self._lock:
-                self._running.remove(one)
+                self._running.remove(statement)
 
-    def _expire(self, one: _Running) -> None:
-        with self._lock:
-            if one in self._running:
-                one.expired = True
-                self.dialect.abort(one.connection)
+    def _expire(self, statement: _Running) -> None:
+        with self._lock:  # a connection that was given back meanwhile may be running somebody else's statement
+            if statement in self._running:
+                statement.expired = True
+                self.dialect.abort(statement.connection)
 
     def _worth_another(self, error: DBAPIError, attempt: int) -> bool:
         if attempt == ATTEMPTS or self._cancelled.is_set():
             return False
-        fault = self.dialect.classify(error)
-        return fault is ErrorKind.CONFLICT or (error.connection_invalidated and attempt == 1)
+        kind = self.dialect.classify(error)
+        return kind is ErrorKind.CONFLICT or (error.connection_invalidated and attempt == 1)
 
     def _translated(self, error: DBAPIError) -> Exception:
         if self._cancelled.is_set():
             return SourceUnavailable(f"source {self.name!r}: reading was cancelled because the program ends")
-        fault = self.dialect.classify(error)
-        if fault is ErrorKind.TIMEOUT:
+        kind = self.dialect.classify(error)
+        if kind is ErrorKind.TIMEOUT:
             return self._timeout()
-        if fault in (ErrorKind.UNAVAILABLE, ErrorKind.CONFLICT):
-            detail = self.dialect.describe_error(error)
+        detail = self.dialect.describe_error(error)
+        if kind in (ErrorKind.UNAVAILABLE, ErrorKind.CONFLICT):
             return SourceUnavailable(f"source {self.name!r}: {detail}; it will be tried again")
-        reason = REASONS[fault]
-        return StatementRefused(Failure(reason, self.dialect.describe_error(error), HINTS[reason]))
+        return StatementRefused(failure(REASONS[kind], detail))
 
     def _timeout(self) -> SourceTimeout:
         seconds = self._limits.statement_timeout.total_seconds()
@@ -163,7 +169,3 @@ class Session:
             f"source {self.name!r}: a statement took longer than its limit of {seconds:g} s; "
             "index the time column, or raise statement_timeout"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -11,15 +11,15 @@ from drift_monitor.core.binning import Profile
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import FeatureError, SourceUnavailable
 from drift_monitor.sources.catalog import Catalog
-from drift_monitor.sources.dataset import ColumnInfo, Counter, Dataset, Description, FeatureColumn, Reading
-from drift_monitor.sources.dialects.base import Dialect, SourceLimits
+from drift_monitor.sources.dataset import Counter, Dataset, Description, FeatureColumn, Reading
+from drift_monitor.sources.dialects.base import ColumnInfo, Dialect, SourceLimits
 from drift_monitor.sources.dialects.postgresql import PostgreSQL
 from drift_monitor.sources.dialects.sqlite import SQLite
 from drift_monitor.sources.profile import Profiler
 from drift_monitor.sources.reading import Reader
 from drift_monitor.sources.session import Session
 
-DIALECTS: Mapping[str, type[Dialect]] = {one.name: one for one in (PostgreSQL, SQLite)}
+DIALECTS: Mapping[str, type[Dialect]] = {dialect.name: dialect for dialect in (PostgreSQL, SQLite)}
 
 
 class Source:
@@ -33,13 +33,21 @@ class Source:
         name: str,
         url: str,
         *,
-        max_connections: int = 2,
-        statement_timeout: timedelta = timedelta(seconds=30),
+        max_connections: int,
+        statement_timeout: timedelta,
         clock: Clock,
     ) -> None:
+        try:
+            address = sa.make_url(url)
+        except ArgumentError as error:
+            text = f"source {name!r}: its URL can't be parsed; write dialect://user@host/database"
+            raise SourceUnavailable(text) from error
+        backend = address.get_backend_name()
+        if backend not in DIALECTS:
+            known = ", ".join(sorted(DIALECTS))
+            raise SourceUnavailable(f"source {name!r}: databases of kind {backend!r} can't be read; known are {known}")
         limits = SourceLimits(max_connections=max_connections, statement_timeout=statement_timeout)
-        address = _address(name, url)
-        dialect = _dialect(name, address)
+        dialect = DIALECTS[backend]()
         self.name = name
         self._session = Session(name, dialect.engine(address, limits), dialect, limits)
         self._catalog = Catalog(self._session)
@@ -95,20 +103,3 @@ class Source:
     def close(self) -> None:
         """Give every connection back."""
         self._session.close()
-
-
-def _address(name: str, url: str) -> sa.URL:
-    try:
-        return sa.make_url(url)
-    except ArgumentError as error:
-        raise SourceUnavailable(
-            f"source {name!r}: its URL can't be parsed; write dialect://user@host/database"
-        ) from error
-
-
-def _dialect(name: str, address: sa.URL) -> Dialect:
-    backend = address.get_backend_name()
-    if backend not in DIALECTS:
-        known = ", ".join(sorted(DIALECTS))
-        raise SourceUnavailable(f"source {name!r}: databases of kind {backend!r} can't be read; known are {known}")
-    return DIALECTS[backend]()

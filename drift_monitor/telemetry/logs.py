@@ -2,22 +2,25 @@
 
 Every line has `time`, `level`, `event` (a stable name), `msg` (a sentence) and the path of nouns it is about (source,
 monitor, feature, window). Values are escaped, so that a name with a newline or an escape code stays inside its field,
-and pass through the `Redactor`. Nothing here reads the clock: a record carries its own time.
+and pass through the `Redactor`, the second net below types that don't print their value: it knows the secret values
+of the running configuration and the shapes credentials have in URLs and connection strings. It is not a licence to log
+secrets. Nothing here reads the clock: a record carries its own time.
 """
 
 import json
 import logging
 import math
+import re
 import sys
 import traceback
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TextIO
+from urllib.parse import quote, unquote, urlsplit
 
 from drift_monitor.core.clean import escape_unprintable
 from drift_monitor.core.times import rfc3339
-from drift_monitor.telemetry.redaction import Redactor
 
 DEBUG = logging.DEBUG
 INFO = logging.INFO
@@ -39,7 +42,53 @@ _CAPPED_LOGGERS = {
     "alembic": WARN,
     "psycopg": WARN,
 }
-_MAX_VALUE_LENGTH = 4096
+_MAX_VALUE_LENGTH = 4096  # of a field; a statement or a page in an error would make a line nobody can read
+
+SECRET = "<secret>"  # noqa: S105 - what is shown in place of one
+MIN_SECRET_LENGTH = 5  # shorter values would blank out ordinary words
+_USERINFO = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/'\"]*@")
+_ASSIGNMENT = re.compile(
+    r"(?i)\b(password|passwd|pwd|secret|token|api[_-]?key|routing[_-]?key)(\"?'?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
+)
+_AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9._~+/=-]{8,}")
+
+
+class Redactor:
+    """Replaces known secret values and credential shapes; safe to share between threads."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._pattern: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Replace the known values, also in their percent-encoded forms (at start and after each reload)."""
+        written = {
+            form for secret in secrets for form in (secret, quote(secret, safe=""), quote(secret), unquote(secret))
+        }
+        forms = [form for form in written if len(form) >= MIN_SECRET_LENGTH]
+        # The longest first: a secret may begin with another one, and the rest of it must not stay.
+        longest_first = sorted(forms, key=lambda form: (-len(form), form))
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+
+    def redact(self, text: str) -> str:
+        if self._pattern is not None:
+            text = self._pattern.sub(SECRET, text)
+        text = _USERINFO.sub(f"{SECRET}@", text)
+        text = _ASSIGNMENT.sub(rf"\1\2{SECRET}", text)
+        return _AUTHORIZATION.sub(rf"\1 {SECRET}", text)
+
+
+def origin(url: str) -> str:
+    """`scheme://host[:port]` of a URL: all that may be shown, since path, query and user can be the credential."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return SECRET
+    if not parts.scheme or not host:
+        return SECRET
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
 
 
 class LogFormat(StrEnum):
@@ -142,16 +191,15 @@ def _plain(value: object) -> object:
 
 
 def _as_json(fields: dict[str, object]) -> str:
-    values = {key: _finite(value) for key, value in fields.items()}
+    # NaN and infinities are not JSON.
+    values = {
+        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in fields.items()
+    }
     line = json.dumps(values, ensure_ascii=False, allow_nan=False)
     if line.isprintable():
         return line
     return escape_unprintable(json.dumps(values, allow_nan=False))
-
-
-def _finite(value: object) -> object:
-    # NaN and infinities are not JSON.
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _as_logfmt(fields: dict[str, object]) -> str:

@@ -8,7 +8,7 @@ goes; what happens to an undeclared one is not counted, so that a late event can
 """
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
@@ -42,7 +42,8 @@ class Telemetry:
         self._make_evaluation_metrics()
         self._make_daemon_metrics()
         self._make_notification_metrics()
-        build = self._gauge("drift_build_info", "Always 1; the labels say which build this is.", _BUILD)
+        labels = ("version", "revision", "python_version")
+        build = self._gauge("drift_build_info", "Always 1; the labels say which build this is.", labels)
         build.labels(clean_label(version), clean_label(revision), platform.python_version()).set(1)
 
     def _make_evaluation_metrics(self) -> None:
@@ -117,7 +118,12 @@ class Telemetry:
         with self._lock:
             wanted = frozenset(map(clean_label, monitors))
             for monitor in wanted - self._monitors:
-                self._start_monitor(monitor)
+                for metric in (self._runs, self._rows, self._duration):
+                    metric.labels(monitor)
+                for reason in RUN_FAILURE_REASONS:
+                    self._failures.labels(monitor, reason)
+                for missed in MissedReason:
+                    self._missed.labels(monitor, missed)
             for monitor in self._monitors - wanted:
                 for metric in (self._runs, self._failures, self._missed, self._rows, self._duration):
                     metric.remove_by_labels({"monitor": monitor})
@@ -128,21 +134,13 @@ class Telemetry:
                 self._source_up.remove_by_labels({"source": source})
             self._sources = known
 
-    def _start_monitor(self, monitor: str) -> None:
-        for metric in (self._runs, self._rows, self._duration):
-            metric.labels(monitor)
-        for reason in RUN_FAILURE_REASONS:
-            self._failures.labels(monitor, reason)
-        for missed in MissedReason:
-            self._missed.labels(monitor, missed)
-
     def _declare_receivers(self, wanted: frozenset[tuple[str, str]]) -> None:
         for receiver, integration in wanted - self._receivers:
             self._notifications.labels(receiver, integration)
             self._notifications_dropped.labels(receiver, integration)
             for reason in DeliveryFailure:
                 self._notifications_failed.labels(receiver, integration, reason)
-        metrics: tuple[MetricWrapperBase, ...] = (
+        metrics: Sequence[MetricWrapperBase] = (
             self._notifications,
             self._notifications_failed,
             self._notifications_dropped,
@@ -229,6 +227,3 @@ class Telemetry:
 
     def _knows_receiver(self, receiver: str, integration: str) -> bool:
         return (clean_label(receiver), clean_label(integration)) in self._receivers
-
-
-_BUILD = ("version", "revision", "python_version")

@@ -11,7 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console, RenderableType
 
+from drift_monitor.cli import demo as command
+from drift_monitor.cli.demo import PORTS_TRIED, on_a_free_port
 from drift_monitor.cli.main import main
+from drift_monitor.cli.serving import WebFlags
 from drift_monitor.cli.summary import IncidentResult, Summary, counted, episode_table, incident_table, signposts
 from drift_monitor.demo.incidents import Incident, IncidentKind
 from drift_monitor.store.alerts import AlertKey, Episode
@@ -58,7 +61,37 @@ def shown(one: RenderableType) -> str:
     return " ".join(text.split())
 
 
-def test_a_port_in_use_is_told_before_anything_is_made(tmp_path: Path) -> None:
+def flags(address: str) -> WebFlags:
+    return WebFlags(
+        listen_address=address,
+        web_config_file=None,
+        external_url="",
+        enable_lifecycle=False,
+        enable_admin_api=False,
+        allow_unauthenticated=False,
+        max_series=1,
+    )
+
+
+def test_a_taken_port_takes_the_next_free_one_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        chosen = on_a_free_port(flags(f"127.0.0.1:{port}"))
+    other = int(chosen.listen_address.removeprefix("127.0.0.1:"))
+    assert port < other <= port + PORTS_TRIED
+    assert chosen.url == f"http://127.0.0.1:{other}"
+    assert capsys.readouterr().err == f"drift-monitor: port {port} is taken, so the pages are on {other}\n"
+
+
+def test_a_free_port_is_taken_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as freed:
+        address = f"127.0.0.1:{freed.getsockname()[1]}"
+    assert on_a_free_port(flags(address)) == flags(address)
+    assert capsys.readouterr().err == ""
+
+
+def test_that_no_port_is_free_is_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "PORTS_TRIED", 0)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         result = demo("--dir", str(tmp_path / "demo"), "--web.listen-address", address)

@@ -1,16 +1,17 @@
 """The demo's configurations name the files, tables and columns that the demo writes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from drift_monitor.demo import flights, payment_rows
-from drift_monitor.demo.catalogue import CATALOGUE
-from drift_monitor.demo.configuration import flights_yaml
-from drift_monitor.demo.database import Table
+from drift_monitor.demo import flights, payments
+from drift_monitor.demo.data import DemoData
+from drift_monitor.demo.database import History, Table
+from drift_monitor.demo.flights import FlightsData
+from drift_monitor.demo.payments import PaymentsData
 
 UNTIL = datetime(2026, 11, 21, 4, 37, tzinfo=UTC)
 
@@ -20,33 +21,37 @@ def feature_names(document: dict[str, Any]) -> list[str]:
 
 
 def payments_document(directory: Path, **options: Any) -> dict[str, Any]:
-    data = CATALOGUE["payments"]
-    history = data.prepare(directory, seed=1, until=UNTIL)
+    data = PaymentsData()
+    history = data.begin(directory, seed=1, until=UNTIL)
     document: dict[str, Any] = yaml.safe_load(data.config_yaml(directory, history, **options))
     return document
 
 
-@pytest.mark.slow
+def flights_document(directory: Path) -> dict[str, Any]:
+    history = History(seed=0, start=UNTIL, planned_until=UNTIL, written_until=UNTIL)
+    document: dict[str, Any] = yaml.safe_load(FlightsData().config_yaml(directory, history))
+    return document
+
+
 def test_payments_are_watched_in_every_feature_against_the_quiet_start(tmp_path: Path) -> None:
     document = payments_document(tmp_path)
     (monitor,) = document["monitors"]
-    assert feature_names(document) == list(payment_rows.FEATURES)
-    assert monitor["name"] == CATALOGUE["payments"].monitor
+    assert feature_names(document) == list(payments.FEATURES)
+    assert monitor["name"] == PaymentsData.table.name
     assert monitor["reference"] == {"from": "2026-09-22T04:00:00Z", "to": "2026-10-20T04:00:00Z"}
     assert document["sources"][0]["url"] == f"sqlite:///{tmp_path}/payments.db"
     assert (tmp_path / "payments.db").exists()
 
 
 def test_flights_are_watched_in_every_feature(tmp_path: Path) -> None:
-    document = yaml.safe_load(flights_yaml(tmp_path))
+    document = flights_document(tmp_path)
     assert feature_names(document) == list(flights.FEATURES)
-    assert document["monitors"][0]["name"] == CATALOGUE["flights"].monitor
+    assert document["monitors"][0]["name"] == FlightsData.table.name
     assert document["store"]["url"] == f"sqlite:///{tmp_path}/drift.db"
 
 
-@pytest.mark.slow
 def test_alerts_go_to_the_log_and_to_a_webhook_where_one_is_given(tmp_path: Path) -> None:
-    assert [one["name"] for one in payments_document(tmp_path)["receivers"]] == ["log"]
+    assert [receiver["name"] for receiver in payments_document(tmp_path)["receivers"]] == ["log"]
     log, webhook = payments_document(tmp_path, webhook_url="http://127.0.0.1:9/?a=b")["receivers"]
     assert log == {"name": "log", "log": {}}
     assert webhook == {"name": "webhook", "webhook": {"url": "http://127.0.0.1:9/?a=b"}}
@@ -54,21 +59,25 @@ def test_alerts_go_to_the_log_and_to_a_webhook_where_one_is_given(tmp_path: Path
 
 def test_a_directory_with_special_characters_stays_what_it_is(tmp_path: Path) -> None:
     place = tmp_path / 'my "demo": $1 # ü'
-    document = yaml.safe_load(flights_yaml(place))
+    document = flights_document(place)
     assert document["store"]["url"] == f"sqlite:///{place}/drift.db".replace("$", "$$")
 
 
-@pytest.mark.slow
 def test_the_first_window_of_payments_begins_where_the_reference_ends(tmp_path: Path) -> None:
-    data = CATALOGUE["payments"]
-    history = data.prepare(tmp_path, seed=1, until=UNTIL)
+    data = PaymentsData()
+    history = data.begin(tmp_path, seed=1, until=UNTIL)
     assert data.first_window(history) == datetime(2026, 10, 21, 4, tzinfo=UTC)
     assert len(data.incidents(history)) == 7
-    assert data.append(tmp_path, until=UNTIL) == 0
+
+
+@pytest.mark.parametrize("data", [PaymentsData(), FlightsData()])
+def test_a_window_of_the_past_is_written_with_its_piece(data: DemoData) -> None:
+    """Pieces end with panes: a window is measured once all of its rows are there."""
+    assert data.piece % data.pane == timedelta(0)
 
 
 @pytest.mark.parametrize(
-    ("table", "features"), [(payment_rows.TABLE, payment_rows.FEATURES), (flights.TABLE, flights.FEATURES)]
+    ("table", "features"), [(payments.TABLE, payments.FEATURES), (flights.TABLE, flights.FEATURES)]
 )
 def test_every_column_but_key_and_time_is_a_feature(table: Table, features: tuple[str, ...]) -> None:
     lines = [line.split() for line in table.create[0].splitlines() if line.startswith(" " * 12)]

@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from drift_monitor.core.distribution import Smoothing, smooth
 from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.core.significance import estimated
-from drift_monitor.demo import payments
-from drift_monitor.demo.configuration import payments_yaml
 from drift_monitor.demo.database import History
 from drift_monitor.demo.incidents import Incident
-from drift_monitor.demo.payment_rows import FEATURES, draw_hour
+from drift_monitor.demo.payments import FEATURES, PaymentsData, draw_hour
 from tests.demo.quiet import quiet_stretches
 
 HOUR = timedelta(hours=1)
@@ -109,8 +107,8 @@ def breaches(history: History, incidents: Sequence[Incident], rules: Rules) -> B
 def test_each_incident_is_found_within_a_day_on_its_feature_and_nothing_else_is(seed: int, until: datetime) -> None:
     start = until - HOURS * HOUR
     history = History(seed=seed, start=start, planned_until=until, written_until=until)
-    document = yaml.safe_load(payments_yaml(Path("demo"), history, reference=REFERENCE_HOURS * HOUR))
-    incidents = payments.planned_incidents(history)
+    document = yaml.safe_load(PaymentsData().config_yaml(Path("demo"), history))
+    incidents = PaymentsData().incidents(history)
     found = breaches(history, incidents, document["monitors"][0]["rules"])
     for incident in incidents:
         first = min(found[incident.feature])

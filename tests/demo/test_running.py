@@ -11,14 +11,12 @@ from pathlib import Path
 import pytest
 
 from drift_monitor.app import ServeOptions, Service, open_services
-from drift_monitor.cli.demo import appender, measure, prepare
+from drift_monitor.cli.demo import appender, begin, fill
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.loading import load
 from drift_monitor.daemon.settings import DaemonSettings
-from drift_monitor.demo import payments
-from drift_monitor.demo.catalogue import PaymentsData
-from drift_monitor.demo.configuration import PAYMENTS_FILE
 from drift_monitor.demo.database import History, instant_text
+from drift_monitor.demo.payments import PaymentsData
 from drift_monitor.store import runs
 from drift_monitor.store.connection import Store
 from drift_monitor.store.runs import RunFilter, RunState, Trigger
@@ -72,9 +70,9 @@ def test_an_hour_later_the_rows_of_the_hour_are_there_and_their_window_is_evalua
     # A little behind the true time, by which the daemon's ticks come.
     start = SystemClock().now().replace(minute=0, second=0, microsecond=0) - HOUR
     data, clock = LastHours(), FixedClock(start + timedelta(minutes=5))
-    config, history = prepare(data, tmp_path, seed=2013, until=clock.now())
+    config = begin(data, tmp_path, seed=2013, until=clock.now())
     with open_services(load(config), clock=clock) as services:
-        measure(services, data, history, lambda monitor, step: None)
+        fill(services, data, tmp_path, lambda monitor, step: None)
     store = Store(f"sqlite:///{tmp_path / 'drift.db'}", clock)
 
     def rows_counted() -> dict[datetime, int]:
@@ -96,6 +94,6 @@ def test_an_hour_later_the_rows_of_the_hour_are_there_and_their_window_is_evalua
                 wait_for(lambda end=end: end in ends(Trigger.SCHEDULE), f"the window that ends at {end}")  # type: ignore[misc]
     finally:
         store.close()
-    assert payments.read_history(tmp_path / PAYMENTS_FILE).written_until == start + 3 * HOUR
-    assert rows_counted() == {end: rows_in(tmp_path / PAYMENTS_FILE, end) for end in rows_counted()}
+    assert data.history(tmp_path).written_until == start + 3 * HOUR
+    assert rows_counted() == {end: rows_in(data.file(tmp_path), end) for end in rows_counted()}
     assert ends(Trigger.SCHEDULE) == [start + HOUR, start + 2 * HOUR, start + 3 * HOUR]

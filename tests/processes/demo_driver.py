@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from drift_monitor.app import open_services
-from drift_monitor.cli.demo import deliver_all, measure, prepare
+from drift_monitor.cli.demo import begin, fill
 from drift_monitor.config.loading import load
-from drift_monitor.demo.catalogue import PaymentsData
 from drift_monitor.demo.database import History
+from drift_monitor.demo.payments import PaymentsData
 from drift_monitor.telemetry.steps import Step
 from tests.clocks import FixedClock
 
@@ -28,7 +28,9 @@ MEASURED = timedelta(days=5)  # two incidents, one of them over by the end
 
 
 class LastDays(PaymentsData):
-    """The payments, of whose history only the end is measured."""
+    """The payments, of whose history only the end is measured, in several pieces."""
+
+    piece = timedelta(days=2)
 
     def first_window(self, history: History) -> datetime:
         return history.planned_until - MEASURED
@@ -69,10 +71,9 @@ def main(directory: str, now: str, webhook_url: str, death: str = "", number: st
     if death == "row":
         die_at_row(int(number))
     observe = dying_at_window(int(number) if death == "window" else 0)
-    config, history = prepare(data, Path(directory), seed=SEED, until=at, webhook_url=webhook_url)
+    config = begin(data, Path(directory), seed=SEED, until=at, webhook_url=webhook_url)
     with open_services(load(config), clock=FixedClock(at), observe_step=observe) as services:
-        measure(services, data, history, lambda monitor, step: None)
-        deliver_all(services)
+        fill(services, data, Path(directory), lambda monitor, step: None)
 
 
 if __name__ == "__main__":

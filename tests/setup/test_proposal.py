@@ -12,14 +12,13 @@ import numpy as np
 import psycopg
 import pytest
 
-from drift_monitor.clock import SystemClock
 from drift_monitor.config.loading import parse
 from drift_monitor.config.schema import Config, FixedRange, Trailing
 from drift_monitor.core.bins import Kind
 from drift_monitor.errors import InputError
-from drift_monitor.setup.proposal import Proposal, propose
-from drift_monitor.setup.proposal_text import configuration, holds_password
+from drift_monitor.setup.proposal import Proposal, configuration, holds_password, propose
 from drift_monitor.sources.source import Source
+from tests.sources.databases import make_source
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -43,7 +42,7 @@ def database(
 
 @pytest.fixture
 def source(database: Any) -> Iterator[Source]:
-    made = Source("source", database[0], clock=SystemClock())
+    made = make_source(database[0])
     yield made
     made.close()
 
@@ -156,7 +155,7 @@ def test_times_with_a_zone_need_none(postgresql_url: str) -> None:
     with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as server:
         server.execute("CREATE TABLE t (at timestamptz, x integer)")
         server.execute("INSERT INTO t SELECT now() - n * interval '1 hour', n % 3 FROM generate_series(1, 100) n")
-    source = Source("source", postgresql_url, clock=SystemClock())
+    source = make_source(postgresql_url)
 
     text = configuration(propose(source, "t"), postgresql_url, datetime.now(UTC))
     source.close()
@@ -171,7 +170,7 @@ def test_sqlite_times_may_be_texts_or_seconds(column: str, step: str, tmp_path: 
         times = [NOW - i * HOUR for i in range(100)]
         rows = [(i % 3, _text(at) if step == "text" else int(at.timestamp())) for i, at in enumerate(times)]
         _insert(connection.execute, "t", rows)
-    source = Source("source", f"sqlite:///{tmp_path / 's.db'}", clock=SystemClock())
+    source = make_source(f"sqlite:///{tmp_path / 's.db'}")
 
     proposal = propose(source, "t")
     source.close()
@@ -184,7 +183,7 @@ def test_small_numbers_under_the_name_of_a_time_are_no_times(tmp_path: Path) -> 
     with closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as connection:
         connection.execute("CREATE TABLE t (lead_time integer, x integer)")
         _insert(connection.execute, "t", [(i % 50, i % 3) for i in range(100)])
-    source = Source("source", f"sqlite:///{tmp_path / 's.db'}", clock=SystemClock())
+    source = make_source(f"sqlite:///{tmp_path / 's.db'}")
 
     with pytest.raises(InputError, match="a monitor needs one"):
         propose(source, "t")
@@ -325,7 +324,7 @@ def test_a_password_never_gets_into_the_text(postgresql_url: str) -> None:
             days=3,
             per_day=40,
         )
-    source = Source("source", postgresql_url, clock=SystemClock())
+    source = make_source(postgresql_url)
 
     text = configuration(propose(source, "events"), postgresql_url, NOW)
     source.close()

@@ -108,7 +108,8 @@ class Postgresql:
 
 
 def make_source(url: str, **options: Any) -> Source:
-    return Source("shop", url, clock=SystemClock(), **{"statement_timeout": timedelta(seconds=60), **options})
+    limits = {"max_connections": 2, "statement_timeout": timedelta(seconds=60)}
+    return Source("shop", url, clock=SystemClock(), **{**limits, **options})
 
 
 def table(name: str = "t", **options: Any) -> Dataset:

@@ -14,7 +14,7 @@ import pytest
 from drift_monitor.core.bins import BooleanBins, CategoricalBins, NumericBins, ValueType
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import InconsistentCounts
-from drift_monitor.sources.rows import check_totals
+from drift_monitor.sources.statements import check_totals
 from tests.sources.databases import Database, Postgresql, Sqlite, counter, expected, table
 
 EDGES = (-1.5, -0.0, 5e-324, 0.1, 0.3, 1.0, 100.0, 1e300)

@@ -13,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_monitor.core.panes import Span
-from drift_monitor.sources.edges import ceiling_float, float_edges, floor_float, integer_edges
-from drift_monitor.sources.slices import Slices, from_wall_clock, wall_clock
+from drift_monitor.sources.dataset import Slices
+from drift_monitor.sources.dialects.values import (
+    ceiling_float,
+    float_edges,
+    floor_float,
+    from_wall_clock,
+    integer_edges,
+    wall_clock,
+)
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.telemetry.logs import DEBUG, ERROR, INFO, WARN, LogFormat, configure, log, log_failure
-from drift_monitor.telemetry.redaction import Redactor
+from drift_monitor.telemetry.logs import DEBUG, ERROR, INFO, WARN, LogFormat, Redactor, configure, log, log_failure
 from drift_monitor.telemetry.steps import Step, log_step
 
 LOGGER = logging.getLogger("drift_monitor.test")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from drift_monitor.telemetry.redaction import Redactor, origin
+from drift_monitor.telemetry.logs import Redactor, origin
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from urllib.parse import quote, urljoin
 
 import pytest
 
-from drift_monitor.alerting.services import Services
+from drift_monitor.alerting.services import PastProgress, Services
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Severity
@@ -104,6 +104,22 @@ def test_overview_says_first_what_fires_and_for_how_long(visitor: Visitor) -> No
 
     # It fired with the window that ended at 11:00; it is 12:06.
     assert page.one("h1").text == "country of loans has been firing for 1 h 6 min."
+
+
+def test_a_past_that_fills_in_is_shown_with_how_far_it_is_and_the_page_renews_itself_often(
+    services: Services, visitor: Visitor
+) -> None:
+    assert [meta.attributes.get("content") for meta in visitor.get("/").all("meta")].count("60") == 1
+
+    services.past["loans"] = PastProgress(done=120, total=400, window_end=NOON)
+    page = visitor.get("/")
+
+    (notice,) = [element for element in page.all("p") if element.attributes.get("role") == "status"]
+    assert " ".join(notice.text.split()) == (
+        "The past of loans is being evaluated: 120 of 400 windows, up to 2026-11-20 12:00 UTC."
+    )
+    assert {"value": "120", "max": "400"}.items() <= notice.one("progress").attributes.items()
+    assert "3" in [meta.attributes.get("content") for meta in page.all("meta")]
 
 
 def test_firing_table_says_how_much_against_what_and_which_bins(visitor: Visitor) -> None:

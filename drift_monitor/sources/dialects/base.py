@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,60 +19,108 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ColumnElement
 
-from drift_monitor.core.bins import BooleanBins, NumericBins
+from drift_monitor.core.bins import BooleanBins, Kind, NumericBins, ValueType
 from drift_monitor.core.panes import Span
-from drift_monitor.sources.dataset import ColumnInfo
-from drift_monitor.sources.elements import DatasetRows, Relation, ResultRows
-from drift_monitor.sources.failures import ErrorKind, Failure
+from drift_monitor.errors import FailureReason
+from drift_monitor.sources.dialects.elements import DatasetRows, Relation, ResultRows
+
+
+class ErrorKind(StrEnum):
+    """Kinds of errors of a driver, as a dialect classifies them."""
+
+    UNAVAILABLE = "unavailable"
+    TIMEOUT = "timeout"
+    CONFLICT = "conflict"
+    TABLE_MISSING = "table_missing"
+    COLUMN_MISSING = "column_missing"
+    PERMISSION = "permission"
+    QUERY = "query"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is wrong, and what to do next."""
+
+    reason: FailureReason
+    detail: str
+    hint: str
+
+
+class StatementRefused(Exception):
+    """A statement the database would not run. It never leaves this room: who knows its subject gives it a name."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceLimits:
     """What a user allows us to take of a database."""
 
-    max_connections: int = 2
-    statement_timeout: timedelta = timedelta(seconds=30)
+    max_connections: int
+    statement_timeout: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnInfo:
+    """What a database says of a column.
+
+    `kind` and `value_type` are None for types that can't be watched. `native` is the database's short name of the
+    type, `sql_type` the long one people know. `scale`: decimal places of a decimal column, None if unbounded.
+    `is_time` is True for columns that can be a monitor's time column by their type.
+    """
+
+    name: str
+    sql_type: str
+    native: str
+    kind: Kind | None
+    value_type: ValueType | None
+    scale: int | None = None
+    is_time: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogEntry:
-    """A relation as the catalog has it. `estimated_rows` is None where the database has no idea."""
+    """A relation as the catalog has it.
+
+    `forbidden`: columns which our role may not read. `indexed`: those that come first in an index. `estimated_rows` is
+    None where the database has no idea. `places_rows`: whether rows have a place on disk that our role may ask for.
+    """
 
     relation: Relation
     columns: Mapping[str, ColumnInfo]
+    indexed: frozenset[str]
     forbidden: tuple[str, ...] = ()
     estimated_rows: int | None = None
     places_rows: bool = False
-    """Whether rows have a place on disk that our role may ask for."""
-    indexed: frozenset[str] = frozenset()
-    """Columns that come first in an index."""
 
 
 class Dialect(ABC):
     """One kind of database."""
 
     name: str
+    # How long after the statement's limit the client ends it itself; zero where nobody else does.
     deadline_grace: timedelta
-    """How long after the statement's limit the client ends it itself; zero where nobody else does."""
     features_per_statement: int
+    # Whether asking the catalog costs nothing, so that it is asked each time: not every change is an error there.
     catalog_is_free: bool
-    """Whether asking the catalog costs nothing, so that it is asked each time: not every change is an error there."""
 
     @abstractmethod
     def engine(self, url: sa.URL, limits: SourceLimits) -> sa.Engine:
         """An engine that can only read, with at most the allowed connections."""
 
-    @abstractmethod
     def transaction_settings(self, limits: SourceLimits, *, many_rows: bool) -> str:
         """SQL that opens each transaction, or nothing."""
+        return ""
 
     @abstractmethod
     def abort(self, connection: Any) -> None:
         """End what a driver's connection is doing, from another thread, whatever the network does."""
 
-    @abstractmethod
     def cancel(self, connection: Any) -> None:
         """Ask the database to end what a driver's connection is doing."""
+        self.abort(connection)
 
     @abstractmethod
     def classify(self, error: DBAPIError) -> ErrorKind:
@@ -103,11 +152,11 @@ class Dialect(ABC):
     def result_columns(self, signature: Sequence[Any], types: Sequence[Any]) -> Sequence[ColumnInfo]:
         """The columns of a result, from its signature and the rows of `types_statement`."""
 
-    @abstractmethod
     def time_probe(
         self, info: ColumnInfo, time: ColumnElement[Any], rows: DatasetRows, entry: CatalogEntry | None
     ) -> sa.Executable | None:
         """A statement that finds out what the type of a time column does not say; None where it says all."""
+        return None
 
     @abstractmethod
     def time_axis(self, info: ColumnInfo, zone: ZoneInfo | None, probed: Sequence[Any]) -> "TimeAxis | Failure":
@@ -127,7 +176,7 @@ class PushDialect(Dialect):
 
     @abstractmethod
     def label(self, value: ColumnElement[Any], info: ColumnInfo) -> ColumnElement[str]:
-        """A category as `labels.label_of` names it, compared byte by byte."""
+        """A category as `values.label_of` names it, compared byte by byte."""
 
     @abstractmethod
     def is_label(self, label: ColumnElement[str], labels: Sequence[str]) -> ColumnElement[bool]:
@@ -149,8 +198,7 @@ class PushDialect(Dialect):
 class TimeAxis(ABC):
     """How one time column holds instants."""
 
-    naive: bool
-    """Whether its values need the source's time zone to mean an instant."""
+    naive: bool  # whether its values need the source's time zone to mean an instant
 
     @abstractmethod
     def within(self, time: ColumnElement[Any], span: Span) -> ColumnElement[bool]:

@@ -8,7 +8,7 @@ gives it a bin of its own without another test per row.
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -22,21 +22,35 @@ from sqlalchemy.sql.expression import ColumnElement
 from drift_monitor.core.bins import BooleanBins, Kind, NumericBins, ValueType
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import FailureReason
-from drift_monitor.sources.dataset import ColumnInfo
-from drift_monitor.sources.dialects.base import CatalogEntry, PushAxis, PushDialect, SourceLimits, TimeAxis
-from drift_monitor.sources.edges import decimal_edges, fit_int64, float_edges, integer_edges
-from drift_monitor.sources.elements import DatasetColumn, DatasetRows, Relation, ResultRows
-from drift_monitor.sources.failures import ErrorKind, Failure
-from drift_monitor.sources.labels import HEAD_CHARACTERS, LONGEST_LABEL_BYTES, MARK
-from drift_monitor.sources.slices import from_wall_clock, wall_clock
+from drift_monitor.sources.dialects.base import (
+    CatalogEntry,
+    ColumnInfo,
+    ErrorKind,
+    Failure,
+    PushAxis,
+    PushDialect,
+    SourceLimits,
+    TimeAxis,
+)
+from drift_monitor.sources.dialects.elements import DatasetColumn, DatasetRows, Relation, ResultRows
+from drift_monitor.sources.dialects.values import (
+    HEAD_CHARACTERS,
+    INT64_MAX,
+    INT64_MIN,
+    LONGEST_LABEL_BYTES,
+    MARK,
+    decimal_edges,
+    float_edges,
+    from_wall_clock,
+    integer_edges,
+    wall_clock,
+)
 from drift_monitor.version import __version__
 
-APPLICATION = f"drift-monitor/{__version__}"
-
 CONNECTION = {
-    "application_name": APPLICATION,
+    "application_name": f"drift-monitor/{__version__}",
     "connect_timeout": 10,
-    "keepalives": 1,
+    "keepalives": 1,  # a firewall that forgets the connection is noticed within a minute or two
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -44,15 +58,22 @@ CONNECTION = {
     "prepare_threshold": None,  # a generic plan would not see the bounds and edges
 }
 
+# What the planner may think of to count labels of many slices by hashing; counts themselves take a few MB.
 WORK_MEMORY = "32MB"
-"""What the planner may think of to count labels of many slices by hashing; counts themselves take a few MB."""
-
+# Rows are sampled by the hash of where they lie, modulo this; unlike TABLESAMPLE that leaves indexes their use.
 PLACES = 2**24
-"""Rows are sampled by the hash of where they lie, modulo this; unlike TABLESAMPLE that leaves indexes their use."""
 
 INTEGERS = {"int2", "int4", "int8"}
 FLOATS = {"float4", "float8"}
 TEXTS = {"text", "varchar", "bpchar", "name", "citext", "char"}
+TYPES: Mapping[str, tuple[Kind, ValueType]] = {
+    **dict.fromkeys(INTEGERS, (Kind.NUMERIC, ValueType.INTEGER)),
+    **dict.fromkeys(FLOATS, (Kind.NUMERIC, ValueType.FLOAT)),
+    **dict.fromkeys(TEXTS, (Kind.CATEGORICAL, ValueType.TEXT)),
+    "numeric": (Kind.NUMERIC, ValueType.DECIMAL),
+    "bool": (Kind.BOOLEAN, ValueType.BOOLEAN),
+}
+ENUM = "e"  # the category of enumerated types, whose names are the user's
 ZONED = "timestamptz"
 NAIVE_TIMES = {"timestamp", "date"}
 
@@ -71,8 +92,8 @@ FAULTS = {
     "42501": ErrorKind.PERMISSION,
 }
 
+# Error classes whose messages hold names and syntax, but no values of rows.
 SPEAKING_CLASSES = ("42", "3F", "3D", "28", "08", "53", "57")
-"""Error classes whose messages hold names and syntax, but no values of rows."""
 
 CATALOG = """
 SELECT n.nspname AS schema, c.relname AS relation, c.reltuples::float8 AS estimate,
@@ -103,7 +124,7 @@ WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f') AND n.nspname <> 'information_schem
 ORDER BY 1 NULLS FIRST, 2
 """
 
-TYPES = """
+RESULT_TYPES = """
 SELECT wanted.position, format_type(wanted.type, wanted.modifier), t.typname, t.typtype::text, wanted.modifier
 FROM unnest(CAST(:types AS bigint[])::oid[], CAST(:modifiers AS int[])) WITH ORDINALITY
      AS wanted(type, modifier, position)
@@ -130,7 +151,11 @@ class PostgreSQL(PushDialect):
             max_overflow=0,
             pool_timeout=2 * limits.statement_timeout.total_seconds(),
         )
-        sa.event.listen(engine, "connect", _make_read_only)
+
+        @sa.event.listens_for(engine, "connect")
+        def make_read_only(connection: Any, _: Any) -> None:
+            connection.read_only = True
+
         return engine
 
     def transaction_settings(self, limits: SourceLimits, *, many_rows: bool) -> str:
@@ -139,8 +164,9 @@ class PostgreSQL(PushDialect):
             f"SET LOCAL statement_timeout = {milliseconds}",
             "SET LOCAL idle_in_transaction_session_timeout = 15000",
             f"SET LOCAL work_mem = '{WORK_MEMORY}'",
-            *([] if many_rows else ["SET LOCAL jit = off"]),
         ]
+        if not many_rows:
+            settings.append("SET LOCAL jit = off")  # compiling takes longer than counting few rows
         return "; ".join(settings)
 
     def abort(self, connection: Any) -> None:
@@ -158,8 +184,8 @@ class PostgreSQL(PushDialect):
         state = getattr(error.orig, "sqlstate", None)
         if state is None:
             return ErrorKind.UNAVAILABLE if isinstance(error, sa.exc.OperationalError) else ErrorKind.QUERY
-        matches = (FAULTS[state[:length]] for length in (5, 3, 2) if state[:length] in FAULTS)
-        return next(matches, ErrorKind.QUERY)
+        # The whole state says more than its first three characters, and these more than its class.
+        return next((FAULTS[state[:length]] for length in (5, 3, 2) if state[:length] in FAULTS), ErrorKind.QUERY)
 
     def describe_error(self, error: DBAPIError) -> str:
         state = getattr(error.orig, "sqlstate", None)
@@ -168,11 +194,11 @@ class PostgreSQL(PushDialect):
         return f"{type(error.orig).__name__} (SQLSTATE {state})"
 
     def catalog_statement(self, candidates: Sequence[Relation]) -> sa.Executable:
-        qualified = [one for one in candidates if one.schema is not None]
+        qualified = [candidate for candidate in candidates if candidate.schema is not None]
         return sa.text(CATALOG).bindparams(
             sa.bindparam("name", candidates[0].name, sa.Text),
-            sa.bindparam("schemas", [one.schema for one in qualified], ARRAY(sa.Text)),
-            sa.bindparam("names", [one.name for one in qualified], ARRAY(sa.Text)),
+            sa.bindparam("schemas", [candidate.schema for candidate in qualified], ARRAY(sa.Text)),
+            sa.bindparam("names", [candidate.name for candidate in qualified], ARRAY(sa.Text)),
         )
 
     def catalog_entries(self, result: ResultRows) -> Sequence[CatalogEntry]:
@@ -187,7 +213,7 @@ class PostgreSQL(PushDialect):
     def types_statement(
         self, signature: Sequence[Any], values: Sequence[ColumnElement[Any]], rows: DatasetRows
     ) -> sa.Executable:
-        return sa.text(TYPES).bindparams(
+        return sa.text(RESULT_TYPES).bindparams(
             sa.bindparam("types", [column.type_code for column in signature], ARRAY(sa.BigInteger)),
             sa.bindparam("modifiers", [_modifier(column) for column in signature], ARRAY(sa.Integer)),
         )
@@ -197,11 +223,6 @@ class PostgreSQL(PushDialect):
             _column(column.name, sql_type, native, category, modifier)
             for column, (_, sql_type, native, category, modifier) in zip(signature, types, strict=True)
         ]
-
-    def time_probe(
-        self, info: ColumnInfo, time: ColumnElement[Any], rows: DatasetRows, entry: CatalogEntry | None
-    ) -> sa.Executable | None:
-        return None
 
     def time_axis(self, info: ColumnInfo, zone: ZoneInfo | None, probed: Sequence[Any]) -> TimeAxis | Failure:
         if info.native == ZONED:
@@ -231,7 +252,7 @@ class PostgreSQL(PushDialect):
         return sa.collate(short if info.native in TEXTS else text, "C")
 
     def is_label(self, label: ColumnElement[str], labels: Sequence[str]) -> ColumnElement[bool]:
-        possible = [one for one in labels if "\x00" not in one]
+        possible = [label for label in labels if "\x00" not in label]  # no text of PostgreSQL holds it
         return label == sa.any_(sa.bindparam(None, possible, ARRAY(sa.Text), unique=True))
 
     def slice_index(self, time: ColumnElement[Any], bounds: ColumnElement[Any]) -> ColumnElement[int]:
@@ -254,10 +275,9 @@ class PostgreSQL(PushDialect):
 
 @dataclass(frozen=True)
 class PostgresqlTime(PushAxis):
-    """A timestamp column, with a time zone of its own or by the source's."""
+    """A timestamp column, with a time zone of its own (`zone` is None) or by the source's."""
 
     zone: ZoneInfo | None
-    """None for columns that know their instants."""
 
     @property
     def naive(self) -> bool:  # type: ignore[override]
@@ -286,10 +306,6 @@ class PostgresqlTime(PushAxis):
         return instant if self.zone is None else wall_clock(instant, self.zone)
 
 
-def _make_read_only(connection: Any, _: Any) -> None:
-    connection.read_only = True
-
-
 def _entry(relation: Relation, rows: Sequence[Any]) -> CatalogEntry:
     columns = [row for row in rows if row.name is not None]  # a table may have none
     estimate = rows[0].estimate
@@ -308,30 +324,21 @@ def _entry(relation: Relation, rows: Sequence[Any]) -> CatalogEntry:
 
 
 def _column(name: str, sql_type: str, native: str, category: str, modifier: int) -> ColumnInfo:
-    kind, value_type = _kind(native, category)
+    as_text = (Kind.CATEGORICAL, ValueType.TEXT) if category == ENUM else (None, None)
+    kind, value_type = TYPES.get(native, as_text)
+    scale = None
+    if value_type is ValueType.DECIMAL and modifier >= 4:
+        # Decimal places are in the type modifier of a numeric, as an eleven-bit signed number.
+        scale = (((modifier - 4) & 0x7FF) ^ 1024) - 1024
     return ColumnInfo(
         name=name,
         sql_type=sql_type,
         native=native,
         kind=kind,
         value_type=value_type,
-        scale=_scale(modifier) if value_type is ValueType.DECIMAL else None,
+        scale=scale,
         is_time=native == ZONED or native in NAIVE_TIMES,
     )
-
-
-def _kind(native: str, category: str) -> tuple[Kind | None, ValueType | None]:
-    if native in FLOATS:
-        return Kind.NUMERIC, ValueType.FLOAT
-    if native in INTEGERS:
-        return Kind.NUMERIC, ValueType.INTEGER
-    if native == "numeric":
-        return Kind.NUMERIC, ValueType.DECIMAL
-    if native == "bool":
-        return Kind.BOOLEAN, ValueType.BOOLEAN
-    if native in TEXTS or category == "e":
-        return Kind.CATEGORICAL, ValueType.TEXT
-    return None, None
 
 
 def _modifier(column: Any) -> int:
@@ -341,20 +348,13 @@ def _modifier(column: Any) -> int:
     return ((int(column.precision) << 16) | (int(column.scale or 0) & 0x7FF)) + 4
 
 
-def _scale(modifier: int) -> int | None:
-    """Decimal places in a numeric's type modifier, an eleven-bit signed number; None without one."""
-    if modifier < 4:
-        return None
-    return (((modifier - 4) & 0x7FF) ^ 1024) - 1024
-
-
 def _edges(info: ColumnInfo, spec: NumericBins) -> ColumnElement[Any]:
-    """The edges as an array of the column's own type."""
+    """The edges as an array of the column's own type; NaN, which sorts last here, is the edge of its own bin."""
     if info.native in FLOATS:
         floats = [*float_edges(spec.edges), float("nan")]
         return sa.bindparam(None, floats, ARRAY(sa.Double), unique=True)
     integers = integer_edges(spec.edges)
-    if info.native in INTEGERS and fit_int64(integers):
+    if info.native in INTEGERS and all(INT64_MIN <= edge <= INT64_MAX for edge in integers):
         return sa.bindparam(None, integers, ARRAY(sa.BigInteger), unique=True)
     decimals = [str(edge) for edge in decimal_edges(spec.edges)]
     return sa.cast(sa.bindparam(None, [*decimals, "NaN"], ARRAY(sa.Text), unique=True), ARRAY(sa.Numeric))

@@ -21,16 +21,21 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from drift_monitor.core.bins import Kind, ValueType
 from drift_monitor.errors import SourceUnavailable
-from drift_monitor.sources.dataset import ColumnInfo
-from drift_monitor.sources.dialects.base import CatalogEntry, Dialect, SourceLimits, TimeAxis
+from drift_monitor.sources.dialects.base import (
+    CatalogEntry,
+    ColumnInfo,
+    Dialect,
+    ErrorKind,
+    Failure,
+    SourceLimits,
+    TimeAxis,
+)
+from drift_monitor.sources.dialects.elements import DatasetRows, Relation, ResultRows
 from drift_monitor.sources.dialects.sqlite_times import time_axis
-from drift_monitor.sources.elements import DatasetRows, Relation, ResultRows
-from drift_monitor.sources.failures import ErrorKind, Failure
-from drift_monitor.sources.labels import text_of
+from drift_monitor.sources.dialects.values import text_of
 
-BUSY_SECONDS = 5
-PROBED_ROWS = 1_000
-"""Values that tell the type of a column which declares none."""
+BUSY_SECONDS = 5  # a writer holds the file for the time of its transaction
+PROBED_ROWS = 1_000  # values that tell the type of a column which declares none
 
 CATALOG = """
 SELECT m.name AS relation, x.name AS name, x.type AS declared, x.hidden AS hidden, x.pk AS key,
@@ -47,14 +52,21 @@ WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite|_%' ESCAPE '|'
 ORDER BY name
 """
 
-HIDDEN = 1
-"""A hidden column of a virtual table; 2 and 3 are generated columns, which can be read."""
-
-INTEGER = ("INT",)
-TEXT = ("CHAR", "CLOB", "TEXT", "STRING", "ENUM")
+HIDDEN = 1  # a hidden column of a virtual table; 2 and 3 are generated columns, which can be read
 TIME = ("DATE", "TIME")
-BOOLEAN = ("BOOL",)
-REAL = ("REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL", "NUMBER")
+# By parts of a declared type, as SQLite's own affinity does it; the first that is found wins.
+DECLARED = (
+    (("BOOL",), Kind.BOOLEAN, ValueType.BOOLEAN),
+    (("INT",), Kind.NUMERIC, ValueType.INTEGER),
+    (("CHAR", "CLOB", "TEXT", "STRING", "ENUM"), Kind.CATEGORICAL, ValueType.TEXT),
+    (("REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL", "NUMBER"), Kind.NUMERIC, ValueType.FLOAT),
+)
+# By the types of values, the first that is found wins: text among numbers is invalid, not a category.
+OBSERVED = (
+    ("real", Kind.NUMERIC, ValueType.FLOAT),
+    ("integer", Kind.NUMERIC, ValueType.INTEGER),
+    ("text", Kind.CATEGORICAL, ValueType.TEXT),
+)
 
 FAULTS = (
     ("interrupted", ErrorKind.TIMEOUT),
@@ -93,15 +105,9 @@ class SQLite(Dialect):
         _follow_path(engine, Path(path))
         return engine
 
-    def transaction_settings(self, limits: SourceLimits, *, many_rows: bool) -> str:
-        return ""
-
     def abort(self, connection: Any) -> None:
         with contextlib.suppress(sqlite3.ProgrammingError):  # closed already
             connection.interrupt()
-
-    def cancel(self, connection: Any) -> None:
-        self.abort(connection)
 
     def classify(self, error: DBAPIError) -> ErrorKind:
         message = str(error.orig).lower()
@@ -166,59 +172,38 @@ def _connect(path: str) -> sqlite3.Connection:
 def _follow_path(engine: sa.Engine, path: Path) -> None:
     """Open the file anew where another one has its name now, or none: an open file is read on wherever it went."""
 
+    def identity() -> tuple[int, int] | None:
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     @sa.event.listens_for(engine, "connect")
     def remember(connection: sqlite3.Connection, entry: Any) -> None:
-        entry.info["file"] = _identity(path)
+        entry.info["file"] = identity()
 
     @sa.event.listens_for(engine, "checkout")
     def compare(connection: sqlite3.Connection, entry: Any, proxy: Any) -> None:
-        if entry.info["file"] != _identity(path):
+        if entry.info["file"] != identity():
             raise DisconnectionError(f"{path} is another file now")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file has this name; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def _declared(name: str, declared: str) -> ColumnInfo:
-    """A column by its declared type, by SQLite's own rules where they say enough."""
+    """A column by its declared type."""
     upper = declared.upper()
+    is_time = any(word in upper for word in TIME)
     kind: Kind | None = None
     value_type: ValueType | None = None
-    if any(word in upper for word in TIME):
-        pass
-    elif any(word in upper for word in BOOLEAN):
-        kind, value_type = Kind.BOOLEAN, ValueType.BOOLEAN
-    elif any(word in upper for word in INTEGER):
-        kind, value_type = Kind.NUMERIC, ValueType.INTEGER
-    elif any(word in upper for word in TEXT):
-        kind, value_type = Kind.CATEGORICAL, ValueType.TEXT
-    elif any(word in upper for word in REAL):
-        kind, value_type = Kind.NUMERIC, ValueType.FLOAT
-    return ColumnInfo(
-        name=name,
-        sql_type=declared,
-        native=upper,
-        kind=kind,
-        value_type=value_type,
-        is_time=any(word in upper for word in TIME),
-    )
+    if not is_time:
+        named = ((of, type_) for words, of, type_ in DECLARED if any(word in upper for word in words))
+        kind, value_type = next(named, (None, None))
+    return ColumnInfo(name=name, sql_type=declared, native=upper, kind=kind, value_type=value_type, is_time=is_time)
 
 
 def _observed(name: str, types: set[str]) -> ColumnInfo:
-    """A column by the types of some of its values. Text among numbers is invalid, not a category."""
-    seen = types - {"null"}
-    if "real" in seen:
-        found = ("real", Kind.NUMERIC, ValueType.FLOAT)
-    elif "integer" in seen:
-        found = ("integer", Kind.NUMERIC, ValueType.INTEGER)
-    elif "text" in seen:
-        found = ("text", Kind.CATEGORICAL, ValueType.TEXT)
-    else:
-        return ColumnInfo(name=name, sql_type=" ".join(seen), native="", kind=None, value_type=None)
-    return ColumnInfo(name=name, sql_type=found[0], native=found[0], kind=found[1], value_type=found[2])
+    """A column by the types of some of its values."""
+    for native, kind, value_type in OBSERVED:
+        if native in types:
+            return ColumnInfo(name=name, sql_type=native, native=native, kind=kind, value_type=value_type)
+    return ColumnInfo(name=name, sql_type=" ".join(types - {"null"}), native="", kind=None, value_type=None)

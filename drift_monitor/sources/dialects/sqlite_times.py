@@ -23,23 +23,22 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from drift_monitor.core.panes import Span
 from drift_monitor.errors import FailureReason
-from drift_monitor.sources.dialects.base import StreamAxis, TimeAxis
-from drift_monitor.sources.failures import Failure, StatementRefused
-from drift_monitor.sources.slices import from_wall_clock, wall_clock
+from drift_monitor.sources.dialects.base import Failure, StatementRefused, StreamAxis, TimeAxis
+from drift_monitor.sources.dialects.values import from_wall_clock, wall_clock
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the origin of wall clocks too
 MICROSECOND = timedelta(microseconds=1)
-NOWHERE = np.iinfo(np.int64).min
+NOWHERE = np.iinfo(np.int64).min  # where NULL is: before every instant
 DAY = timedelta(days=1)
 UTC_SUFFIXES = ("Z", "+00:00")
-HINT_STYLE = "write all its times in one style"
+OFFSETS = ("*[+-][0-9][0-9]:[0-9][0-9]", "*[+-][0-9][0-9][0-9][0-9]", "*[+-][0-9][0-9]")
 
 NO_TIME = Failure(
     FailureReason.UNSUPPORTED_TYPE,
     "holds values that are neither ISO 8601 texts nor seconds since 1970",
     "use a query that makes such a column",
 )
-MIXED = Failure(FailureReason.UNSUPPORTED_TYPE, "mixes times of several styles", HINT_STYLE)
+MIXED = Failure(FailureReason.UNSUPPORTED_TYPE, "mixes times of several styles", "write all its times in one style")
 NAIVE = Failure(
     FailureReason.NAIVE_TIME, "has times that do not say in which time zone", "set the source's `time_zone`"
 )
@@ -55,11 +54,11 @@ def time_axis(probed: Sequence[Any], zone: ZoneInfo | None, *, indexed: bool) ->
         times = [_parsed(value) for value in probed]
     except ValueError:
         return NO_TIME
-    if len({one.tzinfo is None for one in times}) > 1:
+    if len({at.tzinfo is None for at in times}) > 1:
         return MIXED
     if times and times[0].tzinfo is None:
         return TextTime(zone, indexed=indexed, offsets=False) if zone is not None else NAIVE
-    return TextTime(None, indexed=indexed, offsets=any(one.utcoffset() for one in times))
+    return TextTime(None, indexed=indexed, offsets=any(at.utcoffset() for at in times))
 
 
 @dataclass(frozen=True)
@@ -105,18 +104,28 @@ class TextTime(StreamAxis):
         if self.offsets:
             return around
         tight = sa.or_(*(_between(time, low, high) for low, high in text_ranges(start, end)))
-        return tight if self.indexed or self.naive else sa.or_(tight, sa.and_(around, _has_offset(time)))
+        if self.indexed or self.naive:
+            return tight
+        # A text that ends with an offset does not sort by its instant; dates end so too, which costs a few rows more.
+        shapes = (sa.bindparam(None, shape, sa.Text, unique=True) for shape in OFFSETS)
+        return sa.or_(tight, sa.and_(around, sa.or_(*(time.op("GLOB")(shape) for shape in shapes))))
 
     def thresholds(self, instants: Sequence[datetime]) -> NDArray[np.int64]:
         return _microseconds([self._wall(at) for at in instants])
 
     def positions(self, values: Sequence[Any]) -> NDArray[np.int64]:
         present = [value is not None for value in values]
-        if all(present):
-            return self._positions(values)
-        positions = np.full(len(values), NOWHERE, dtype=np.int64)
-        positions[present] = self._positions(list(compress(values, present)))
-        return positions
+        if not all(present):
+            positions = np.full(len(values), NOWHERE, dtype=np.int64)
+            positions[present] = self.positions(list(compress(values, present)))
+            return positions
+        if not all(isinstance(text, str) for text in values):
+            raise StatementRefused(MIXED)
+        try:
+            uniform = self._uniform(values)
+            return uniform if uniform is not None else self._each(values)
+        except ValueError as error:
+            raise StatementRefused(NO_TIME) from error
 
     def at(self, position: int) -> datetime:
         wall = EPOCH + position * MICROSECOND
@@ -127,23 +136,29 @@ class TextTime(StreamAxis):
             return instant.astimezone(UTC).replace(tzinfo=None)
         return wall_clock(instant, self.zone)
 
-    def _positions(self, texts: Sequence[Any]) -> NDArray[np.int64]:
-        if not all(isinstance(text, str) for text in texts):
-            raise StatementRefused(MIXED)
-        return _uniform(texts, naive=self.naive) if _is_uniform(texts, naive=self.naive) else self._each(texts)
+    def _uniform(self, texts: Sequence[str]) -> NDArray[np.int64] | None:
+        """Positions by numpy where all texts have the shape of the first: full seconds or microseconds, no zone or UTC.
+
+        None where they have not, and each has to be parsed by itself.
+        """
+        first = texts[0] if texts else ""
+        suffix = next((suffix for suffix in UTC_SUFFIXES if first.endswith(suffix)), "")
+        width = len(first) - len(suffix)
+        if (suffix == "") is not self.naive or width not in (19, 26) or set(map(len, texts)) != {len(first)}:
+            return None
+        if suffix and not all(text.endswith(suffix) for text in texts):
+            return None
+        return np.array(texts).astype(f"U{width}").astype("datetime64[us]").astype(np.int64)
 
     def _each(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        try:
-            times = [_parsed(text) for text in texts]
-        except ValueError as error:
-            raise StatementRefused(NO_TIME) from error
-        if any((one.tzinfo is None) is not self.naive for one in times):
+        times = [_parsed(text) for text in texts]
+        if any((at.tzinfo is None) is not self.naive for at in times):
             raise StatementRefused(MIXED)
         if self.naive:
             return _microseconds(times)
-        if self.indexed and not self.offsets and any(one.utcoffset() for one in times):
+        if self.indexed and not self.offsets and any(at.utcoffset() for at in times):
             raise StatementRefused(MIXED)
-        return _microseconds([one.astimezone(UTC).replace(tzinfo=None) for one in times])
+        return _microseconds([at.astimezone(UTC).replace(tzinfo=None) for at in times])
 
 
 def text_ranges(start: datetime, end: datetime) -> Iterator[tuple[str, str]]:
@@ -153,7 +168,8 @@ def text_ranges(start: datetime, end: datetime) -> Iterator[tuple[str, str]]:
     be a full minute. A blank sorts before `T`, so all times of a day with a blank come before all with a `T`: days
     that are cut have a range for each, whole days between them have one.
     """
-    end = _full_minute(end)
+    minute = end.replace(second=0, microsecond=0)
+    end = minute if minute == end else minute + timedelta(minutes=1)
     first, last = start.date(), end.date()
     if first == last:
         yield from _day_ranges(first, start.time(), end.time())
@@ -175,11 +191,6 @@ def _day_ranges(day: date, start: time, end: time | None) -> Iterator[tuple[str,
     yield f"{text}T{low}", (f"{text}U" if high is None else f"{text}T{high}")
 
 
-def _full_minute(end: datetime) -> datetime:
-    floor = end.replace(second=0, microsecond=0)
-    return floor if floor == end else floor + timedelta(minutes=1)
-
-
 def _shortest(at: time) -> str:
     """A time of day without the zeros at its end: no spelling of it sorts earlier."""
     if at.microsecond:
@@ -193,37 +204,10 @@ def _between(value: ColumnElement[Any], low: str | float, high: str | float) -> 
     return sa.and_(value >= sa.bindparam(None, low, unique=True), value < sa.bindparam(None, high, unique=True))
 
 
-def _has_offset(value: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether a text ends with an offset; dates do too, which costs a few rows more."""
-    shapes = ("*[+-][0-9][0-9]:[0-9][0-9]", "*[+-][0-9][0-9][0-9][0-9]", "*[+-][0-9][0-9]")
-    return sa.or_(*(value.op("GLOB")(sa.bindparam(None, shape, sa.Text, unique=True)) for shape in shapes))
-
-
 def _parsed(text: str) -> datetime:
     if len(text) != 10 and (len(text) < 16 or text[10] not in " T"):
         raise ValueError("no date, nor a date and a time to the minute with a blank or T between them")
     return datetime.fromisoformat(text)
-
-
-def _is_uniform(texts: Sequence[str], *, naive: bool) -> bool:
-    """Whether all texts have the shape of the first: full seconds or microseconds, no zone or UTC."""
-    first = texts[0] if texts else ""
-    suffix = _suffix(first)
-    if (suffix == "") is not naive or len(first) - len(suffix) not in (19, 26):
-        return False
-    return set(map(len, texts)) == {len(first)} and (not suffix or all(text.endswith(suffix) for text in texts))
-
-
-def _suffix(text: str) -> str:
-    return next((suffix for suffix in UTC_SUFFIXES if text.endswith(suffix)), "")
-
-
-def _uniform(texts: Sequence[str], *, naive: bool) -> NDArray[np.int64]:
-    width = len(texts[0]) - (0 if naive else len(_suffix(texts[0])))
-    try:
-        return np.array(texts).astype(f"U{width}").astype("datetime64[us]").astype(np.int64)
-    except ValueError as error:
-        raise StatementRefused(NO_TIME) from error
 
 
 def _microseconds(walls: Sequence[datetime]) -> NDArray[np.int64]:

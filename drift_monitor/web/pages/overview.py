@@ -28,6 +28,7 @@ MOST_DEAD: Final = 5  # notifications that were given up, the newest
 MOST_SILENCES: Final = 20
 _LATE: Final = timedelta(minutes=5)  # a notification that waits longer is worth a colour
 _REFRESH_SECONDS: Final = 60
+_REFRESH_SECONDS_OF_THE_PAST: Final = 3  # while a past fills in: often enough to watch it, seldom enough not to slow it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,8 @@ def show_overview(request: Request, services: Readable) -> Response:
         dead=dead,
         silences=listed,
         reload_refused=services.telemetry.registry.get_sample_value("drift_config_last_reload_successful") == 0,
-        refresh_seconds=_REFRESH_SECONDS,
+        past=dict(services.past),  # it may change while the page is drawn
+        refresh_seconds=_REFRESH_SECONDS_OF_THE_PAST if services.past else _REFRESH_SECONDS,
     )
 
 

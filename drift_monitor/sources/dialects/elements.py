@@ -33,7 +33,7 @@ class UserSql(ColumnElement[Any]):
     inherit_cache = False
 
     def __init__(self, text: str) -> None:
-        self.text = tidy(text)
+        self.text = text
 
 
 class DatasetColumn(ColumnElement[Any]):
@@ -55,14 +55,9 @@ class DatasetRows(FromClause):
         self.origin = origin
 
 
-def tidy(text: str) -> str:
-    """User SQL without the semicolon that ends it in a terminal."""
-    return re.sub(r"[\s;]+\Z", "", text)
-
-
 @compiles(UserSql)
 def _compile_user_sql(element: UserSql, compiler: SQLCompiler, **_: Any) -> str:
-    return f"(\n{_escaped(compiler, element.text)}\n)"
+    return _verbatim(compiler, element.text)
 
 
 @compiles(DatasetColumn)
@@ -73,12 +68,13 @@ def _compile_column(element: DatasetColumn, compiler: SQLCompiler, **_: Any) -> 
 @compiles(DatasetRows)
 def _compile_rows(element: DatasetRows, compiler: SQLCompiler, **_: Any) -> str:
     if isinstance(element.origin, str):
-        return f"(\n{_escaped(compiler, tidy(element.origin))}\n) AS {ALIAS}"
+        return f"{_verbatim(compiler, element.origin)} AS {ALIAS}"
     quote = compiler.preparer.quote_identifier
     schema = f"{quote(element.origin.schema)}." if element.origin.schema else ""
     return f"{schema}{quote(element.origin.name)} AS {ALIAS}"
 
 
-def _escaped(compiler: SQLCompiler, text: str) -> str:
-    """Text in which nothing is a parameter of the driver's."""
-    return str(compiler.post_process_text(text))  # type: ignore[no-untyped-call]
+def _verbatim(compiler: SQLCompiler, text: str) -> str:
+    """User SQL without the semicolon that ends it in a terminal; nothing in it is a parameter of the driver's."""
+    tidy = re.sub(r"[\s;]+\Z", "", text)
+    return f"(\n{compiler.post_process_text(tidy)}\n)"  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The one builder of counting statements: bin specs and slices of time in, one SELECT out.
+"""The one builder of counting statements: bin specs and slices of time in, one SELECT out; and its rows as counts.
 
     SELECT slice, part, bin, label, sum(rows), max(newest)             few rows: what is sent
     FROM (SELECT ..., known labels told from rare and unseen ones      per group, not per row
@@ -13,33 +13,28 @@ bins of every feature can be checked against them. `OFFSET 0` keeps the planner 
 column for those of its bins; without it, it sorts once for each feature. For the same reason a key holds its slice.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property, reduce
 from math import prod
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.sql.expression import ColumnElement
 
 from drift_monitor.core.bins import BooleanBins, CategoricalBins, NumericBins
-from drift_monitor.sources.catalog import Origin, value_of
-from drift_monitor.sources.dataset import ColumnInfo, Counter, Dataset
-from drift_monitor.sources.dialects.base import PushAxis, PushDialect, TimeAxis
-from drift_monitor.sources.elements import DatasetColumn, UserSql
-from drift_monitor.sources.slices import Slices
+from drift_monitor.core.histogram import Counts
+from drift_monitor.errors import InconsistentCounts
+from drift_monitor.sources.dataset import Counter, Dataset, Scan
+from drift_monitor.sources.dialects.base import ColumnInfo, PushAxis, PushDialect
 
-LARGEST_KEY = 2_000
-"""Keys of one part, at most: beyond that a hash table leaves the processor's cache."""
-
-FENCE: ColumnElement[int] = sa.literal_column("0")
-"""An offset that skips nothing, and that the planner doesn't look through."""
-
-NAMED = -1
-"""The bin of a row whose label says which one it is."""
-
-ALL_ROWS = -1
-"""The part that counts every row of a slice."""
+LARGEST_KEY = 2_000  # keys of one part, at most: beyond that a hash table leaves the processor's cache
+FENCE: ColumnElement[int] = sa.literal_column("0")  # an offset that skips nothing; the planner doesn't look through it
+NAMED = -1  # the bin of a row whose label says which one it is
+ALL_ROWS = -1  # the part that counts every row of a slice
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class PackedPart:
     @cached_property
     def size(self) -> int:
         """How many keys there are."""
-        return prod(one.spec.size for one in self.counters)
+        return prod(counter.spec.size for counter in self.counters)
 
 
 @dataclass(frozen=True)
@@ -65,41 +60,25 @@ Part = PackedPart | LabelPart
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scan:
-    """The rows a statement goes over: a dataset, and the slices of time wanted of it (None: all rows)."""
+class SliceCounts:
+    """Counts per slice: all rows, shape (S,); the newest time of each; by feature, shape (S, spec.size)."""
 
-    dataset: Dataset
-    origin: Origin
-    axis: TimeAxis | None = None
-    slices: Slices | None = None
-
-    @property
-    def time(self) -> ColumnElement[Any]:
-        return DatasetColumn(self.dataset.time_column or "")
-
-    def conditions(self) -> Iterator[ColumnElement[bool]]:
-        """What a row must be: in one of the spans, and as the user's `where` says."""
-        if self.axis is not None and self.slices is not None:
-            yield sa.or_(*(self.axis.within(self.time, run) for run in self.slices.runs))
-        if self.dataset.where is not None:
-            yield UserSql(self.dataset.where)
-
-    def select(self, columns: Sequence[ColumnElement[Any]]) -> "sa.Select[Any]":
-        """These columns of the rows."""
-        return sa.select(*columns).select_from(self.origin.rows).where(*self.conditions())
+    rows: NDArray[np.int64]
+    newest: Sequence[datetime | None]
+    counts: Mapping[str, Counts]
 
 
 def parts_of(counters: Sequence[Counter], *, slices: int, many_rows: bool) -> list[Part]:
     """Which features share a grouping set. Where rows are few, keys are not worth their result rows."""
-    labelled = [LabelPart(one) for one in counters if isinstance(one.spec, CategoricalBins)]
     packs: list[PackedPart] = []
-    for one in counters:
-        if isinstance(one.spec, CategoricalBins):
-            continue
-        if many_rows and packs and slices * packs[-1].size * one.spec.size <= LARGEST_KEY:
-            packs[-1] = PackedPart((*packs[-1].counters, one))
+    labelled = []
+    for counter in counters:
+        if isinstance(counter.spec, CategoricalBins):
+            labelled.append(LabelPart(counter))
+        elif many_rows and packs and slices * packs[-1].size * counter.spec.size <= LARGEST_KEY:
+            packs[-1] = PackedPart((*packs[-1].counters, counter))
         else:
-            packs.append(PackedPart((one,)))
+            packs.append(PackedPart((counter,)))
     return [*packs, *labelled]
 
 
@@ -108,9 +87,16 @@ def count_statement(
 ) -> "sa.Select[Any]":
     """Counts of all parts for all slices: rows of (slice, part, bin, label, rows, newest)."""
     grouped = _grouped(dialect, scan, parts, infos)
-    if not any(isinstance(part, LabelPart) for part in parts):
+    bins = [
+        (grouped.c.part == number, _label_bin(dialect, grouped.c.label, part.counter.spec))
+        for number, part in enumerate(parts)
+        if isinstance(part, LabelPart) and isinstance(part.counter.spec, CategoricalBins)
+    ]
+    if not bins:
         return sa.select(grouped)
-    folded = _folded(dialect, grouped, parts)
+    # Groups with their bins: what a label is called is decided once per group, not per row.
+    others = [grouped.c[name] for name in ("slice", "part", "label", "rows", "newest")]
+    folded = sa.select(*others, sa.case(*bins, else_=grouped.c.bin).label("bin")).subquery("folded")
     label = sa.case((folded.c.bin == NAMED, folded.c.label)).label("label")
     keys = [folded.c.slice, folded.c.part, folded.c.bin, label]
     rows = sa.cast(sa.func.sum(folded.c.rows), sa.BigInteger)
@@ -153,12 +139,10 @@ def sample_statement(
 
 def _grouped(dialect: PushDialect, scan: Scan, parts: Sequence[Part], infos: Mapping[str, ColumnInfo]) -> "sa.Subquery":
     """Rows of (slice, part, bin, label, rows, newest); numbered parts have their slice in the bin."""
-    binned = _binned(dialect, scan, parts, infos)
-    timed, sliced = "time" in binned.c, "slice" in binned.c
-    if sliced:
-        binned = _keyed(binned, parts)
-    columns = [binned.c[name] for name in _names(parts)]
-    by_slice = [binned.c.slice] if sliced else []
+    names = [f"p{number}" for number in range(len(parts))]
+    binned = _binned(dialect, scan, dict(zip(names, parts, strict=True)), infos)
+    by_slice = [binned.c.slice] if "slice" in binned.c else []
+    columns = [binned.c[name] for name in names]
     sets = [
         sa.tuple_(column) if isinstance(part, PackedPart) else sa.tuple_(*by_slice, column)
         for column, part in zip(columns, parts, strict=True)
@@ -166,12 +150,12 @@ def _grouped(dialect: PushDialect, scan: Scan, parts: Sequence[Part], infos: Map
     told = [(sa.func.grouping(column) == 0, number) for number, column in enumerate(columns)]
     return (
         sa.select(
-            (binned.c.slice if sliced else sa.literal_column("1")).label("slice"),
+            (binned.c.slice if by_slice else sa.literal_column("1")).label("slice"),
             (sa.case(*told, else_=ALL_ROWS) if told else sa.literal_column(str(ALL_ROWS), sa.Integer)).label("part"),
             _either(columns, parts, PackedPart, sa.Integer).label("bin"),
             _either(columns, parts, LabelPart, sa.Text).label("label"),
             sa.func.count().label("rows"),
-            (sa.func.max(binned.c.time) if timed else sa.null()).label("newest"),
+            (sa.func.max(binned.c.time) if "time" in binned.c else sa.null()).label("newest"),
         )
         .select_from(binned)
         .group_by(sa.func.grouping_sets(*sets, sa.tuple_(*by_slice)))
@@ -179,45 +163,40 @@ def _grouped(dialect: PushDialect, scan: Scan, parts: Sequence[Part], infos: Map
     )
 
 
-def _binned(dialect: PushDialect, scan: Scan, parts: Sequence[Part], infos: Mapping[str, ColumnInfo]) -> "sa.Subquery":
-    """Each row's time, slice, and key of each part."""
-    values = [_part(dialect, part, infos).label(name) for part, name in zip(parts, _names(parts), strict=True)]
-    columns = [*_times(dialect, scan), *values]
-    return scan.select(columns or [sa.literal_column("1").label("one")]).offset(FENCE).subquery("binned")
-
-
-def _keyed(binned: "sa.Subquery", parts: Sequence[Part]) -> "sa.Subquery":
-    """The slice in the key of each numbered part: one opaque number to group by, as the planner likes it."""
+def _binned(
+    dialect: PushDialect, scan: Scan, parts: Mapping[str, Part], infos: Mapping[str, ColumnInfo]
+) -> "sa.Subquery":
+    """Each row's time, slice, and key of each part; the key of a numbered part has the slice in it."""
+    columns: list[ColumnElement[Any]] = []
+    if isinstance(scan.axis, PushAxis) and scan.slices is not None:
+        columns.append(scan.time.label("time"))
+        if scan.size > 1:
+            columns.append(dialect.slice_index(scan.time, scan.axis.bounds(scan.slices.bounds)).label("slice"))
+    columns += [_key(dialect, part, infos).label(name) for name, part in parts.items()]
+    binned = scan.select(columns or [sa.literal_column("1").label("one")]).offset(FENCE).subquery("binned")
+    if "slice" not in binned.c:
+        return binned
+    # One opaque number to group by, as the planner likes it.
     keys = [
         (binned.c.slice * part.size + binned.c[name]).label(name) if isinstance(part, PackedPart) else binned.c[name]
-        for part, name in zip(parts, _names(parts), strict=True)
+        for name, part in parts.items()
     ]
     return sa.select(binned.c.time, binned.c.slice, *keys).offset(FENCE).subquery("keyed")
 
 
-def _names(parts: Sequence[Part]) -> list[str]:
-    return [f"p{number}" for number in range(len(parts))]
-
-
-def _times(dialect: PushDialect, scan: Scan) -> Iterator[ColumnElement[Any]]:
-    if not isinstance(scan.axis, PushAxis) or scan.slices is None:
-        return
-    yield scan.time.label("time")
-    if scan.slices.size > 1:
-        yield dialect.slice_index(scan.time, scan.axis.bounds(scan.slices.bounds)).label("slice")
-
-
-def _part(dialect: PushDialect, part: Part, infos: Mapping[str, ColumnInfo]) -> ColumnElement[Any]:
+def _key(dialect: PushDialect, part: Part, infos: Mapping[str, ColumnInfo]) -> ColumnElement[Any]:
     """The key of a part: a label, or the bins of its features in mixed radix."""
     if isinstance(part, LabelPart):
-        return dialect.label(value_of(part.counter.target), infos[part.counter.feature])
-    ordinals = [_ordinal(dialect, one, infos[one.feature]) for one in part.counters]
-    sizes = [one.spec.size for one in part.counters]
-    return reduce(lambda key, one: key * one[1] + one[0], zip(ordinals[1:], sizes[1:], strict=True), ordinals[0])
+        return dialect.label(part.counter.target.value, infos[part.counter.feature])
+    return reduce(
+        lambda key, counter: key * counter.spec.size + _ordinal(dialect, counter, infos[counter.feature]),
+        part.counters[1:],
+        _ordinal(dialect, part.counters[0], infos[part.counters[0].feature]),
+    )
 
 
 def _ordinal(dialect: PushDialect, counter: Counter, info: ColumnInfo) -> ColumnElement[int]:
-    value = value_of(counter.target)
+    value = counter.target.value
     match counter.spec:
         case NumericBins() as numeric:
             return dialect.numeric_bin(value, info, numeric)
@@ -225,23 +204,6 @@ def _ordinal(dialect: PushDialect, counter: Counter, info: ColumnInfo) -> Column
             return dialect.boolean_bin(value, info, boolean)
         case CategoricalBins():
             raise AssertionError("labels are folded, not numbered")
-
-
-def _folded(dialect: PushDialect, grouped: "sa.Subquery", parts: Sequence[Part]) -> "sa.Subquery":
-    """Groups with their bins: what a label is called is decided once per group."""
-    bins = [
-        (grouped.c.part == number, _label_bin(dialect, grouped.c.label, part.counter.spec))
-        for number, part in enumerate(parts)
-        if isinstance(part, LabelPart) and isinstance(part.counter.spec, CategoricalBins)
-    ]
-    return sa.select(
-        grouped.c.slice,
-        grouped.c.part,
-        sa.case(*bins, else_=grouped.c.bin).label("bin"),
-        grouped.c.label,
-        grouped.c.rows,
-        grouped.c.newest,
-    ).subquery("folded")
 
 
 def _label_bin(dialect: PushDialect, label: ColumnElement[str], spec: CategoricalBins) -> ColumnElement[int]:
@@ -262,3 +224,43 @@ def _either(
     if not some:
         return sa.cast(sa.null(), kind)
     return some[0] if len(some) == 1 else sa.func.coalesce(*some, type_=kind)
+
+
+def tally(
+    result: Iterable[Sequence[Any]], parts: Sequence[Part], size: int, instant: Callable[[Any], datetime | None]
+) -> SliceCounts:
+    """The counts in rows of (slice, part, bin, label, rows, newest) for `size` slices, numbered from 1."""
+    totals = np.zeros(size, dtype=np.int64)
+    newest: list[datetime | None] = [None] * size
+    cells: list[list[tuple[int, int, int]]] = [[] for _ in parts]
+    for slice_number, part_number, key, label, rows, latest in result:
+        if part_number == ALL_ROWS:
+            totals[slice_number - 1], newest[slice_number - 1] = rows, instant(latest)
+            continue
+        part, index = parts[part_number], (slice_number or 1) - 1
+        if isinstance(part, PackedPart) and slice_number is None:  # of several slices: it is in the key
+            index, key = key // part.size - 1, key % part.size
+        elif isinstance(part, LabelPart) and key == NAMED:
+            key = part.counter.spec.ordinals[label]  # type: ignore[union-attr]
+        cells[part_number].append((index, key, rows))
+    counts: dict[str, Counts] = {}
+    for part, found in zip(parts, cells, strict=True):
+        slices, keys, rows = np.array(found, dtype=np.int64).reshape(-1, 3).T
+        counters = (part.counter,) if isinstance(part, LabelPart) else part.counters
+        for counter in reversed(counters):  # the last feature is the lowest digit of the key
+            counts[counter.feature] = np.zeros((size, counter.spec.size), dtype=np.int64)
+            np.add.at(counts[counter.feature], (slices, keys % counter.spec.size), rows)
+            keys = keys // counter.spec.size
+    return SliceCounts(rows=totals, newest=newest, counts=counts)
+
+
+def check_totals(dataset: Dataset, rows: NDArray[np.int64], counts: Mapping[str, Counts]) -> None:
+    """Every row of a slice is in one bin of each feature; raises InconsistentCounts where that is not so."""
+    for feature, binned in counts.items():
+        wrong = np.flatnonzero(binned.sum(axis=1) != rows)
+        if wrong.size:
+            found, expected = int(binned[wrong[0]].sum()), int(rows[wrong[0]])
+            raise InconsistentCounts(
+                f"monitor {dataset.monitor!r}, feature {feature!r}: {found} rows in its bins, {expected} in {dataset}; "
+                "the reading is thrown away and will be tried again"
+            )

@@ -1,0 +1,357 @@
+"""Rows in bounded batches become counts or profiles here, and no row is kept.
+
+This is also the plainest statement of what counting means: a number belongs to the last edge that is not above it, in
+the number's own type; a label to its ordinal; what is neither is invalid; NULL is missing. What binning has to know of
+values before is observed in bounded memory: range and sample of numbers, counts of labels.
+"""
+
+import math
+from collections import Counter as Multiset
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress, pairwise
+from types import NoneType
+from typing import Any, Protocol
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, Number, NumericBins, ValueType
+from drift_monitor.core.histogram import Counts
+from drift_monitor.sources.dataset import Counter, Scan
+from drift_monitor.sources.dialects.base import StatementRefused, StreamAxis
+from drift_monitor.sources.dialects.elements import ResultRows
+from drift_monitor.sources.dialects.values import (
+    INT64_MAX,
+    INT64_MIN,
+    ceiling_float,
+    float_edges,
+    floor_float,
+    integer_edges,
+    label_of,
+)
+from drift_monitor.sources.statements import SliceCounts
+
+Ordinals = NDArray[np.int64]
+Rows = Sequence[tuple[Any, ...]]
+
+CELLS_PER_BATCH = 40_000  # values read at a time: few enough for the processor's cache, enough for numpy
+LONGEST_BATCH = 5_000
+MOST_CUTS = 4  # pieces of a batch that are worth counting one by one
+# Labels counted at a time; beyond, the rarer half is let go, and the rest counted again in a second pass.
+MOST_DISTINCT = 100_000
+
+
+def stream_statement(scan: Scan, values: Sequence["sa.ColumnElement[Any]"]) -> "sa.Select[Any]":
+    """Rows of (time or NULL, value, ...), in no order."""
+    timed = scan.axis is not None and scan.slices is not None
+    time = scan.time if timed else sa.null()
+    return scan.select([time.label("time"), *(value.label(f"v{number}") for number, value in enumerate(values))])
+
+
+def batches(result: ResultRows, columns: int) -> Iterator[Rows]:
+    """The rows of a result, a bounded number at a time, as the driver gives them."""
+    cursor = result.cursor
+    assert cursor is not None  # a SELECT has one until it is closed
+    size = min(LONGEST_BATCH, max(1, CELLS_PER_BATCH // max(1, columns)))
+    while rows := cursor.fetchmany(size):
+        yield rows
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Rows of a batch that are in a wanted slice, with its number and their position in time."""
+
+    rows: Rows
+    slices: NDArray[np.int64]
+    positions: NDArray[np.int64]
+
+
+class Placer:
+    """Decides which slice a row is in; the statement's condition may have let through more."""
+
+    def __init__(self, scan: Scan) -> None:
+        self._column = scan.dataset.time_column
+        self._axis = scan.axis if isinstance(scan.axis, StreamAxis) and scan.slices is not None else None
+        if self._axis is not None and scan.slices is not None:
+            self._thresholds = self._axis.thresholds(scan.slices.bounds)
+            self._wanted = np.concatenate([[False], scan.slices.wanted, [False]])
+
+    def place(self, rows: Rows) -> Placed:
+        """The rows of one batch that count."""
+        if self._axis is None:
+            zeros = np.zeros(len(rows), dtype=np.int64)
+            return Placed(rows, zeros, zeros)
+        try:
+            positions = self._axis.positions([row[0] for row in rows])
+        except StatementRefused as refused:
+            detail = f"time column {self._column!r} {refused.failure.detail}"
+            raise StatementRefused(replace(refused.failure, detail=detail)) from refused
+        slices = np.searchsorted(self._thresholds, positions, side="right")
+        inside = self._wanted[slices]
+        if inside.all():
+            return Placed(rows, slices - 1, positions)
+        return Placed(list(compress(rows, inside.tolist())), slices[inside] - 1, positions[inside])
+
+    def instants(self, latest: NDArray[np.int64], rows: NDArray[np.int64]) -> list[Any]:
+        """The newest instants of slices; None where there are no rows."""
+        axis = self._axis
+        if axis is None:
+            return [None] * len(rows)
+        return [axis.at(int(position)) if count else None for position, count in zip(latest, rows, strict=True)]
+
+
+class StreamTally:
+    """Counts per slice, growing batch by batch."""
+
+    def __init__(self, scan: Scan, counters: Sequence[Counter]) -> None:
+        self._placer = Placer(scan)
+        self._rows = np.zeros(scan.size, dtype=np.int64)
+        self._latest = np.full(scan.size, INT64_MIN, dtype=np.int64)
+        self._counts = {of.feature: np.zeros((scan.size, of.spec.size), dtype=np.int64) for of in counters}
+        self._binners = [(self._counts[counter.feature], binner(counter.spec)) for counter in counters]
+
+    def take(self, result: ResultRows) -> SliceCounts:
+        """Count a whole result."""
+        for rows in batches(result, len(self._binners) + 1):
+            placed = self._placer.place(rows)
+            if placed.rows:
+                self._add(placed)
+        newest = self._placer.instants(self._latest, self._rows)
+        return SliceCounts(rows=self._rows, newest=newest, counts=self._counts)
+
+    def _add(self, placed: Placed) -> None:
+        """Rows mostly come in the order of time: then a batch is cut where its slices change, and counted faster."""
+        np.maximum.at(self._latest, placed.slices, placed.positions)
+        cuts = (np.flatnonzero(np.diff(placed.slices)) + 1).tolist()
+        if len(cuts) > MOST_CUTS:
+            self._add_scattered(placed)
+            return
+        for first, last in pairwise([0, *cuts, len(placed.rows)]):
+            number = int(placed.slices[first])
+            self._rows[number] += last - first
+            _, *columns = zip(*placed.rows[first:last], strict=True)
+            for (counts, binned), values in zip(self._binners, columns, strict=True):
+                counts[number] += binned.counts(values)
+
+    def _add_scattered(self, placed: Placed) -> None:
+        first, size = int(placed.slices.min()), int(np.ptp(placed.slices)) + 1
+        local = placed.slices - first
+        self._rows[first : first + size] += np.bincount(local, minlength=size)
+        _, *columns = zip(*placed.rows, strict=True)
+        for (counts, binned), values in zip(self._binners, columns, strict=True):
+            bins = counts.shape[1]
+            counted = np.bincount(local * bins + binned.ordinals(values), minlength=size * bins)
+            counts[first : first + size] += counted.reshape(size, bins)
+
+
+class Binner(Protocol):
+    """Puts values, as a driver gives them, into the bins of one spec."""
+
+    def ordinals(self, values: Sequence[Any]) -> Ordinals:
+        """The bin of each value."""
+
+    def counts(self, values: Sequence[Any]) -> Counts:
+        """How many values are in each bin: the same, faster."""
+
+
+def binner(spec: BinSpec) -> Binner:
+    """The binner of a spec."""
+    match spec:
+        case NumericBins():
+            return _NumberBinner(spec)
+        case CategoricalBins():
+            return _LookupBinner(spec.size, lambda value: spec.ordinal(label_of(value)))
+        case BooleanBins():
+            known: Mapping[Any, int] = {0: 0, 1: 1, None: spec.missing}
+            return _LookupBinner(spec.size, lambda value: known.get(value, spec.invalid))
+
+
+class _NumberBinner:
+    """Floats are compared with floats and integers with integers, so that none is rounded."""
+
+    def __init__(self, spec: NumericBins) -> None:
+        integers = [max(edge, INT64_MIN) for edge in integer_edges(spec.edges) if edge <= INT64_MAX]
+        self._spec = spec
+        self._edges: Mapping[type, NDArray[Any]] = {
+            float: np.array(float_edges(spec.edges), dtype=np.float64),
+            int: np.array(integers, dtype=np.int64),
+        }
+
+    def ordinals(self, values: Sequence[Any]) -> Ordinals:
+        kinds = list(map(type, values))
+        if set(kinds) == {float}:
+            return self._bins(values, float)
+        ordinals = np.full(len(values), self._spec.invalid, dtype=np.int64)
+        for kind in self._edges:
+            if kind in kinds:
+                mask = np.array([found is kind for found in kinds])
+                ordinals[mask] = self._bins(list(compress(values, mask)), kind)
+        if NoneType in kinds:
+            ordinals[[found is NoneType for found in kinds]] = self._spec.missing
+        return ordinals
+
+    def _bins(self, values: Sequence[Any], kind: type) -> Ordinals:
+        edges = self._edges[kind]
+        numbers = np.array(values, dtype=edges.dtype)
+        ordinals = np.searchsorted(edges, numbers, side="right")
+        ordinals[np.isnan(numbers)] = self._spec.invalid
+        return ordinals
+
+    def counts(self, values: Sequence[Any]) -> Counts:
+        kinds = list(map(type, values))
+        if not set(kinds) <= {float, NoneType}:
+            return np.bincount(self.ordinals(values), minlength=self._spec.size)
+        numbers = np.array(values, dtype=np.float64)  # None becomes NaN, which sorts last
+        numbers.sort()
+        held = int(np.searchsorted(numbers, np.nan))
+        starts = np.searchsorted(numbers[:held], self._edges[float])
+        missing = kinds.count(NoneType)
+        invalid = len(values) - held - missing
+        return np.concatenate([np.diff(starts, prepend=0, append=held), [invalid, missing]])
+
+
+@dataclass(frozen=True)
+class _LookupBinner:
+    """Asks once per distinct value of a batch. Numbers that are equal but of two types are told apart."""
+
+    size: int
+    ordinal: Callable[[Any], int]
+
+    def ordinals(self, values: Sequence[Any]) -> Ordinals:
+        find = self.ordinal
+        if _are_texts(values):
+            find = {value: self.ordinal(value) for value in set(values)}.__getitem__
+        return np.fromiter(map(find, values), dtype=np.int64, count=len(values))
+
+    def counts(self, values: Sequence[Any]) -> Counts:
+        if not _are_texts(values):
+            return np.bincount(self.ordinals(values), minlength=self.size)
+        counts = np.zeros(self.size, dtype=np.int64)
+        for value, rows in Multiset(values).items():
+            counts[self.ordinal(value)] += rows
+        return counts
+
+
+def _are_texts(values: Sequence[Any]) -> bool:
+    """Whether values that are equal are the same: 1, 1.0 and True are not."""
+    return set(map(type, values)) <= {str, NoneType}
+
+
+class RowLottery:
+    """Which rows of a stream are in a uniform sample, without knowing how many there will be.
+
+    Every row draws a number; rows below a limit are in; when there are too many, the limit is halved. The generator is
+    seeded, so that the same rows in the same order make the same sample.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.limit = 1.0
+        self._kept = np.empty(0)
+        self._target = target
+        self._random = np.random.default_rng(1)
+
+    def draw(self, rows: int) -> NDArray[np.float64]:
+        """The draws of the next rows; `limit` holds for them and for all before."""
+        draws = self._random.random(rows)
+        self._kept = np.concatenate([self._kept, draws[draws < self.limit]])
+        while self._kept.size > 2 * self._target:
+            self.limit /= 2
+            self._kept = self._kept[self._kept < self.limit]
+        return draws
+
+
+class NumberObserver:
+    """The range and a sample of one feature's finite numbers."""
+
+    def __init__(self, value_type: ValueType) -> None:
+        self._type = value_type
+        self._smallest: Number | None = None
+        self._largest: Number | None = None
+        self._values: list[NDArray[Any]] = []
+        self._draws: list[NDArray[np.float64]] = []
+        self._limit = 1.0
+
+    def add(self, values: Sequence[Any], draws: NDArray[np.float64], limit: float) -> None:
+        """Look at a batch."""
+        numbers, finite = self._numbers(values)
+        chosen = finite & (draws < limit)
+        self._values.append(numbers[chosen])
+        self._draws.append(draws[chosen])
+        if limit < self._limit:
+            self._limit = limit
+            kept = [draws < limit for draws in self._draws]
+            self._values = [values[mask] for values, mask in zip(self._values, kept, strict=True)]
+            self._draws = [draws[mask] for draws, mask in zip(self._draws, kept, strict=True)]
+
+    @property
+    def ends(self) -> tuple[Number | None, Number | None]:
+        """The smallest and the largest finite number, in the column's type and never inside of them."""
+        return self._smallest, self._largest
+
+    @property
+    def sample(self) -> NDArray[Any]:
+        """Finite numbers of the column's type."""
+        kind = np.int64 if self._type is ValueType.INTEGER else np.float64
+        return np.concatenate(self._values) if self._values else np.empty(0, dtype=kind)
+
+    def _numbers(self, values: Sequence[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The values as numbers of the column's type, and which of them are finite numbers at all."""
+        types = set(map(type, values))
+        if types == {int} and self._type is ValueType.INTEGER:
+            integers = np.array(values, dtype=np.int64)
+            self._reach(int(integers.min()), int(integers.max()))
+            return integers, np.ones(len(values), dtype=np.bool_)
+        if types <= {float, NoneType} and self._type is not ValueType.INTEGER:
+            floats = np.array(values, dtype=np.float64)
+            finite = np.isfinite(floats)
+            if finite.any():
+                self._reach(
+                    float(floats.min(where=finite, initial=math.inf)),
+                    float(floats.max(where=finite, initial=-math.inf)),
+                )
+            return floats, finite
+        # Integers among floats and floats among integers: the range is rounded outwards.
+        finite = np.array([type(value) in (int, float) and math.isfinite(value) for value in values])
+        numbers = list(compress(values, finite))
+        whole = self._type is ValueType.INTEGER
+        if numbers:
+            down, up = (math.floor, math.ceil) if whole else (floor_float, ceiling_float)
+            self._reach(down(min(numbers)), up(max(numbers)))
+        found = np.zeros(len(values), dtype=np.int64 if whole else np.float64)
+        found[finite] = [min(max(math.floor(number), INT64_MIN), INT64_MAX) for number in numbers] if whole else numbers
+        return found, finite
+
+    def _reach(self, low: Number, high: Number) -> None:
+        self._smallest = low if self._smallest is None else min(self._smallest, low)
+        self._largest = high if self._largest is None else max(self._largest, high)
+
+
+class LabelObserver:
+    """How often each label of one feature occurs; exact as long as `overflown` is False."""
+
+    def __init__(self) -> None:
+        self.overflown = False
+        self._counts: Multiset[Any] = Multiset()
+        self._candidates: frozenset[str] | None = None
+
+    def add(self, values: Sequence[Any]) -> None:
+        """Look at a batch."""
+        counted = Multiset(values if _are_texts(values) else map(label_of, values))
+        counted.pop(None, None)
+        if self._candidates is not None:
+            counted = Multiset({label: rows for label, rows in counted.items() if label in self._candidates})
+        self._counts.update(counted)
+        if len(self._counts) > MOST_DISTINCT:
+            self.overflown = True
+            self._counts = Multiset(dict(self._counts.most_common(MOST_DISTINCT // 2)))
+
+    def start_again(self, most: int) -> None:
+        """Count only the most frequent labels so far, from the first row."""
+        self._candidates = frozenset(label for label, _ in self.most_common(most))
+        self._counts = Multiset()
+
+    def most_common(self, most: int) -> list[tuple[str, int]]:
+        """The most frequent labels, ties by label."""
+        return sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))[:most]
