@@ -99,8 +99,8 @@ def _decide(
     is_past: bool,
 ) -> Decision:
     if not event.is_beginning:
-        if entry is not None and entry.state is LogState.TOLD:
-            return Decision(event=event, reason=None, state=LogState.TOLD)
+        if entry is not None and entry.state is LogState.SENT:
+            return Decision(event=event, reason=None, state=LogState.SENT)
         return Decision(event=event, reason=BEGINNING_NOT_SENT, state=LogState.WITHHELD)
     silence = covering(active_silences, event.alert.labels)
     if silence is not None:
@@ -108,7 +108,7 @@ def _decide(
     # A receiver of state is sent what is true now, also where a backfill found it.
     if is_past and not receiver.is_told_the_state:
         return Decision(event=event, reason=BACKFILL, state=LogState.WITHHELD)
-    return Decision(event=event, reason=None, state=LogState.TOLD)
+    return Decision(event=event, reason=None, state=LogState.SENT)
 
 
 def _notifications(
