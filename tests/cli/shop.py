@@ -105,7 +105,7 @@ def select(file: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 def open_shop(folder: Path, *, drifted_hours: int = 6, hours: int = 30, end: datetime | None = None) -> Shop:
-    """Orders of so many hours up to an hour ago, or to `end`; in the last ones prices have risen, and none are from ES."""
+    """Orders of so many hours up to an hour ago, or to `end`; in the last ones prices have risen, none is from ES."""
     end = end or datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
     (folder / "shop.db").write_bytes(_database(end, drifted_hours, hours))
     (folder / "drift.yaml").write_text(CONFIG.format(folder=folder), encoding="utf-8")
