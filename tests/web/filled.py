@@ -1,5 +1,6 @@
 """Stores for pages: windows committed as the daemon commits them, from counts written by hand."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -79,10 +80,11 @@ def a_monitor(name: str = "loans", features: Sequence[str] = ("age",), **changes
 
 
 def open_store(folder: Path, *monitors: MonitorConfig, clock: ManualClock | None = None) -> Services:
-    """Services over a fresh SQLite store that knows these monitors; no sources, nothing is sent."""
+    """Services over a SQLite store, by default a fresh one, that knows these monitors; no sources, nothing is sent."""
     clock = clock or ManualClock()
     url = f"sqlite:///{folder / 'drift.db'}"
-    lay_out(folder / "drift.db")
+    if not (folder / "drift.db").exists():
+        lay_out(folder / "drift.db")
     store = Store(url, clock)
     config = Config(
         store=StoreConfig(url=SecretStr(url)),
@@ -105,6 +107,23 @@ def open_store(folder: Path, *monitors: MonitorConfig, clock: ManualClock | None
     )
     register_monitors(services, whole=True)
     return services
+
+
+def filled(folder: Path, monitor: MonitorConfig, windows: Mapping[datetime, Mapping[str, Counted]]) -> Services:
+    """Services over a store with these windows; they are evaluated once and copied for the tests that follow."""
+    key = repr((monitor, windows))
+    if key not in _FILLED:
+        with tempfile.TemporaryDirectory() as first:
+            services = open_store(Path(first), monitor)
+            for window_end, counted in windows.items():
+                evaluate(services, monitor, window_end, counted)
+            services.store.close()
+            _FILLED[key] = (Path(first) / "drift.db").read_bytes()
+    (folder / "drift.db").write_bytes(_FILLED[key])
+    return open_store(folder, monitor)
+
+
+_FILLED: dict[str, bytes] = {}
 
 
 def hold(services: Services, monitor: MonitorConfig, window_end: datetime) -> Claim:

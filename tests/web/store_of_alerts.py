@@ -14,7 +14,7 @@ from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Rule, Severity
 from drift_monitor.store import alerts
 from drift_monitor.web.api.routes import api_routes
-from tests.web.filled import HOUR, Counted, a_monitor, a_rule, evaluate, open_store
+from tests.web.filled import HOUR, Counted, a_monitor, a_rule, filled
 from tests.web.serving import Service, serving
 from tests.web.snapshots import NOON
 
@@ -30,10 +30,9 @@ NEW_LABELS = Counted(COUNTRIES, (250, 150, 100, 0, 500, 0), (500, 300, 200, 0, 0
 
 def drifting(folder: Path, monitor: MonitorConfig = LOANS) -> Services:
     """A quiet window, and two in which half the countries are new."""
-    services = open_store(folder, monitor)
-    evaluate(services, monitor, NOON - 2 * HOUR, {"age": QUIET, "country": SAME})
-    evaluate(services, monitor, NOON - HOUR, {"age": QUIET, "country": NEW_LABELS})
-    evaluate(services, monitor, NOON, {"age": QUIET, "country": NEW_LABELS})
+    drifted = {"age": QUIET, "country": NEW_LABELS}
+    windows = {NOON - 2 * HOUR: {"age": QUIET, "country": SAME}, NOON - HOUR: drifted, NOON: drifted}
+    services = filled(folder, monitor, windows)
     services.clock.moment = NOON + timedelta(minutes=6)  # type: ignore[attr-defined]
     return services
 

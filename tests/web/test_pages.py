@@ -18,7 +18,7 @@ from drift_monitor.errors import StoreUnavailable
 from drift_monitor.store import leases, outbox, runs
 from drift_monitor.web.pages.routes import page_routes
 from tests.web import hostile
-from tests.web.filled import HOUR, Counted, a_monitor, a_rule, evaluate, hold, open_store, postpone
+from tests.web.filled import HOUR, Counted, a_monitor, a_rule, evaluate, filled, hold, open_store, postpone
 from tests.web.markup import Element, parse
 from tests.web.serving import Service, serving
 from tests.web.snapshots import NOON
@@ -68,11 +68,10 @@ def sound(text: str) -> Element:
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
     """Six quiet windows, then new labels in `country` for two, and too few rows of `age` in the last."""
-    opened = open_store(tmp_path, LOANS)
-    for hours in range(8, 1, -1):
-        evaluate(opened, LOANS, NOON - hours * HOUR, {"age": QUIET, "country": SAME})
-    evaluate(opened, LOANS, NOON - HOUR, {"age": QUIET, "country": NEW_LABELS})
-    evaluate(opened, LOANS, NOON, {"age": TOO_FEW, "country": NEW_LABELS})
+    windows = {NOON - hours * HOUR: {"age": QUIET, "country": SAME} for hours in range(8, 1, -1)}
+    windows[NOON - HOUR] = {"age": QUIET, "country": NEW_LABELS}
+    windows[NOON] = {"age": TOO_FEW, "country": NEW_LABELS}
+    opened = filled(tmp_path, LOANS, windows)
     opened.clock.moment = NOON + timedelta(minutes=6)  # type: ignore[attr-defined]
     yield opened
     opened.store.close()
