@@ -19,9 +19,8 @@ from itertools import takewhile
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import slots
-from drift_monitor.evaluation.attempt import Result, attempt, attempt_together, run_window
+from drift_monitor.evaluation.attempt import LeaseKeeper, Result, attempt, attempt_together, run_window
 from drift_monitor.evaluation.evaluate import Gathered, gather
-from drift_monitor.evaluation.lease_keeper import LeaseKeeper
 from drift_monitor.evaluation.planning import plan_asked
 from drift_monitor.evaluation.reference import ensure_reference, reference_spans, window_of
 from drift_monitor.store import leases, runs

@@ -20,7 +20,7 @@ from drift_monitor.cli.demo import begin, fill
 from drift_monitor.config.loading import load
 from drift_monitor.demo.database import History
 from drift_monitor.demo.payments import PaymentsData
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import Step
 from tests.clocks import FixedClock
 
 SEED = 2013
