@@ -98,7 +98,7 @@ class LeaseKeeper:
             log(_logger, WARN, "lease_not_released", str(error))
             return
         for claim in released:
-            log(_logger, INFO, "released", "A window was given back.", **_nouns_of(claim))
+            log(_logger, INFO, "released", "A window was given back.", **_lease_of(claim))
 
     def _beat(self) -> None:
         while not self._stopped.wait(self.lease.total_seconds() / BEATS_PER_LEASE):
@@ -124,11 +124,11 @@ class LeaseKeeper:
                     WARN,
                     "lease_lost",
                     "The lease has passed on; the result will be refused.",
-                    **_nouns_of(claim),
+                    **_lease_of(claim),
                 )
 
 
-def _nouns_of(claim: Claim) -> dict[str, str]:
+def _lease_of(claim: Claim) -> dict[str, str]:
     return {"monitor": claim.key.monitor, "window_end": claim.key.window_end.isoformat()}
 
 
