@@ -38,12 +38,11 @@ from drift_monitor.telemetry.metrics import Telemetry
 from drift_monitor.telemetry.steps import StepObserver, log_step
 from drift_monitor.web.access import bind_problem
 from drift_monitor.web.api.routes import api_routes
-from drift_monitor.web.metrics.collector import read_snapshot
 from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
-from drift_monitor.web.metrics.snapshot import Snapshot
-from drift_monitor.web.operational import ServerDependencies
+from drift_monitor.web.metrics.snapshot import read_snapshot
+from drift_monitor.web.operational import ServerDependencies, operational_routes
 from drift_monitor.web.pages.routes import page_routes
-from drift_monitor.web.server import WebServer, build_server, try_address
+from drift_monitor.web.server import WebServer, try_address
 
 _logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0  # between looks at the listener, whatever the signals say
@@ -223,22 +222,22 @@ class Service:
 
     def _listen(self, stack: ExitStack, on_listening: Callable[[int], None]) -> WebServer:
         options = self._options
-        server = build_server(
-            ServerDependencies(
-                telemetry=self._telemetry,
-                clock=self._clock,
-                healthy=lambda: self._daemon is None or self._daemon.is_healthy(),
-                ready=lambda: self._daemon is not None and self._daemon.is_ready(),
-                snapshot=self._snapshot,
-                reload=self.reload if options.enable_lifecycle else None,
-                max_series=options.max_series,
-                routes=(
-                    *page_routes(self._services, self._clock),
-                    *api_routes(
-                        self._services, may_change=options.enable_admin_api or options.web_config.authenticates
-                    ),
-                ),
-            ),
+        operational = ServerDependencies(
+            telemetry=self._telemetry,
+            clock=self._clock,
+            healthy=lambda: self._daemon is None or self._daemon.is_healthy(),
+            ready=lambda: self._daemon is not None and self._daemon.is_ready(),
+            snapshot=lambda: read_snapshot(self._services()),
+            reload=self.reload if options.enable_lifecycle else None,
+            max_series=options.max_series,
+        )
+        may_change = options.enable_admin_api or options.web_config.authenticates
+        server = WebServer(
+            [
+                *operational_routes(operational),
+                *page_routes(self._services, self._clock),
+                *api_routes(self._services, may_change=may_change),
+            ],
             options.web_config,
             address=options.listen_address,
             external_urls=(options.external_url,) if options.external_url else (),
@@ -296,9 +295,6 @@ class Service:
         if self._daemon is None:
             raise StoreUnavailable("the service is still starting: its store does not answer yet")
         return self._daemon.services
-
-    def _snapshot(self) -> Snapshot:
-        return read_snapshot(self._services())
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -87,7 +87,8 @@ def test_every_page_of_the_documentation_can_be_reached_from_its_index() -> None
 def _commands() -> dict[str, click.Command]:
     group = importlib.import_module("drift_monitor.cli.main").main
     assert isinstance(group, click.Group)
-    return dict(group.commands)
+    context = click.Context(group)
+    return {name: command for name in group.list_commands(context) if (command := group.get_command(context, name))}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_ids(PAGES))

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from drift_monitor.cli.main import main
+from drift_monitor.cli.run import run
 from drift_monitor.config.loading import load
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.version import __version__
@@ -171,7 +172,9 @@ def test_the_program_takes_the_arguments(render: Render, variant: str, tmp_path:
             if "=/" in word:
                 (tmp_path / Path(word).name).touch()
         command, *flags = [re.sub(r"=/.*/", f"={tmp_path}/", word) for word in words]
-        main.commands[command].make_context(command, flags)
+        called = main.get_command(click.Context(main), command)
+        assert called is not None
+        called.make_context(command, flags)
 
 
 @every_variant
@@ -276,7 +279,8 @@ def test_prometheus_scrapes_the_job_that_its_rules_ask_for(render: Render) -> No
     monitor, service = objects["ServiceMonitor", "drift-monitor"]["spec"], objects["Service", "drift-monitor"]
     [endpoint] = monitor["endpoints"]
     [job] = [one["replacement"] for one in endpoint["relabelings"] if one["targetLabel"] == "job"]
-    [limit] = [option.default for option in main.commands["run"].params if "--web.max-series" in option.opts]
+
+    [limit] = [option.default for option in run.params if "--web.max-series" in option.opts]
     admitted = objects["NetworkPolicy", "drift-monitor"]["spec"]["ingress"][0]["from"]
 
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()

@@ -12,7 +12,8 @@ from rich.text import Text
 from drift_monitor.alerting.episodes import former_rule
 from drift_monitor.alerting.silences import acknowledge_alert, withdraw_acknowledgement
 from drift_monitor.cli.flags import author_flag, comment_flag, config_flag, login_name, open_history
-from drift_monitor.cli.printing import completed, emit_json, emit_shown, plain, shortened, table, tell
+from drift_monitor.cli.output import emit_json, tell
+from drift_monitor.cli.tables import completed, emit_shown, plain, shortened, table
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import Config
 from drift_monitor.core.rules import Severity

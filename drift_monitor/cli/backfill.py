@@ -10,7 +10,7 @@ import click
 from drift_monitor.alerting.services import Services
 from drift_monitor.app import open_services
 from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
-from drift_monitor.cli.printing import tell
+from drift_monitor.cli.output import tell
 from drift_monitor.cli.progress import Show, showing_progress
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import MonitorConfig

@@ -9,7 +9,8 @@ from rich.console import RenderableType
 
 from drift_monitor.cli.comparison_page import PER_NAT, comparison_page
 from drift_monitor.cli.flags import units_flag
-from drift_monitor.cli.printing import emit, emit_json, emit_shown, plain, table, tell
+from drift_monitor.cli.output import emit, emit_json, tell
+from drift_monitor.cli.tables import emit_shown, plain, table
 from drift_monitor.clock import SystemClock
 from drift_monitor.comparison.frames import compare as compare_frames
 from drift_monitor.comparison.frames import read_files

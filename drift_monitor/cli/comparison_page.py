@@ -12,11 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from drift_monitor import words
-from drift_monitor.cli.printing import BITS_PER_NAT
+from drift_monitor.cli.tables import BITS_PER_NAT
 from drift_monitor.comparison.report import ComparisonReport, FeatureComparison
 from drift_monitor.core.comparison import Direction
+from drift_monitor.web import phrases
 from drift_monitor.web.charts.bins import BinBar, bins_chart
-from drift_monitor.web.pages import phrases
 
 PER_NAT: Final = {"nats": 1.0, "bits": BITS_PER_NAT}
 _SHOWN = ("psi", "kl_live_reference", "kl_reference_live")

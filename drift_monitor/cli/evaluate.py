@@ -11,7 +11,8 @@ from rich.text import Text
 from drift_monitor.alerting.services import Services
 from drift_monitor.app import open_services
 from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
-from drift_monitor.cli.printing import emit_json, emit_shown, plain, table, tell
+from drift_monitor.cli.output import emit_json, tell
+from drift_monitor.cli.tables import emit_shown, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import Config, MonitorConfig
 from drift_monitor.core.divergence import Metric

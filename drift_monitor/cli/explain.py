@@ -10,7 +10,7 @@ from rich.text import Text
 
 from drift_monitor import words
 from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_history, time_flag, units_flag
-from drift_monitor.cli.printing import emit_shown, in_bits, plain, table
+from drift_monitor.cli.tables import emit_shown, in_bits, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import DIVERGENCES, Metric

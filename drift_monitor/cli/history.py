@@ -11,8 +11,9 @@ import click
 from rich.console import RenderableType
 
 from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_history, time_flag, units_flag
+from drift_monitor.cli.output import emit, emit_bytes, emit_json
 from drift_monitor.cli.parquet import parquet_bytes
-from drift_monitor.cli.printing import emit, emit_bytes, emit_json, emit_shown, in_bits, plain, table
+from drift_monitor.cli.tables import emit_shown, in_bits, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.divergence import Metric
 from drift_monitor.errors import InputError

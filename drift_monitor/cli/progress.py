@@ -18,7 +18,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from drift_monitor.cli.printing import plain, tell
+from drift_monitor.cli.output import tell
+from drift_monitor.cli.tables import plain
 from drift_monitor.core.times import rfc3339
 from drift_monitor.evaluation.backfill import Progress as Step
 from drift_monitor.words import minute

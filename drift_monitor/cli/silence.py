@@ -19,7 +19,8 @@ from drift_monitor.cli.flags import (
     open_history,
     time_flag,
 )
-from drift_monitor.cli.printing import completed, emit, emit_json, emit_shown, plain, shortened, table, tell
+from drift_monitor.cli.output import emit, emit_json, tell
+from drift_monitor.cli.tables import completed, emit_shown, plain, shortened, table
 from drift_monitor.config.loading import load
 from drift_monitor.config.report import close_match
 from drift_monitor.config.schema import Config

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drift_monitor.alerting.services import Services
-from drift_monitor.cli.printing import plain
+from drift_monitor.cli.tables import plain
 from drift_monitor.demo.data import DemoData
 from drift_monitor.demo.database import History
 from drift_monitor.demo.incidents import Incident

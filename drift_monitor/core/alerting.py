@@ -73,21 +73,18 @@ class AlertState:
     value: float | None = None
 
     def __post_init__(self) -> None:
-        if not self._is_possible():
-            raise InputError(f"no alert can be in this state: {self!r}")
-
-    def _is_possible(self) -> bool:
         numbers = (self.since, self.peak, self.value)
         fired = (self.fired_at, self.fired_revision)
         match self.phase:
             case AlertPhase.INACTIVE:
-                return self.breaches == self.quiets == 0 and all(one is None for one in numbers + fired)
+                is_possible = self.breaches == self.quiets == 0 and {*numbers, *fired} == {None}
             case AlertPhase.PENDING:
-                counted = self.breaches > 0 and self.quiets == 0
-                return counted and all(one is None for one in fired) and None not in numbers
+                is_possible = self.breaches > 0 == self.quiets and None not in numbers and {*fired} == {None}
             case AlertPhase.FIRING:
                 counted = min(self.breaches, self.quiets) == 0 < max(self.breaches, self.quiets)
-                return counted and None not in numbers + fired
+                is_possible = counted and None not in numbers + fired
+        if not is_possible:
+            raise InputError(f"no alert can be in this state: {self!r}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: instants as RFC 3339, an infinite number as text."""
@@ -150,7 +147,9 @@ def advance(state: AlertState, observation: Observation, rule: Rule, at: datetim
     """The next step of an alert. `at`: end of the observed window; `revision`: which reading of it."""
     value = observation.value
     if value is None:
-        return Transition(state=state, change=Change.NONE, reason=_unknown_reason(rule, observation, state))
+        cause = f" ({observation.cause})" if observation.cause else ""
+        reason = f"{rule.metric.value} unknown{cause}: stays {state.phase.value}"
+        return Transition(state=state, change=Change.NONE, reason=reason)
     if observation.verdict is Verdict.BREACH:
         return _breached(state, value, rule, at, revision)
     return _quieted(state, value, rule)
@@ -207,16 +206,13 @@ def _quieted(state: AlertState, value: float, rule: Rule) -> Transition:
 
 
 def _finding(rule: Rule, value: float) -> str:
-    unit = f" {rule.metric.unit}" if rule.metric.is_of_monitor and rule.metric.unit else ""
-    return f"{rule.metric.value}{_comparand_text(rule)} {_number_text(value, rule.threshold)}{unit}"
-
-
-def _comparand_text(rule: Rule) -> str:
-    if not rule.metric.is_divergence or rule.on is Comparand.VALUE:
-        return ""
-    if rule.on is Comparand.CORRECTED:
-        return " corrected"
-    return " lower bound" if rule.above is not None else " upper bound"
+    metric, comparand = rule.metric, ""
+    if metric.is_divergence and rule.on is Comparand.CORRECTED:
+        comparand = " corrected"
+    elif metric.is_divergence and rule.on is Comparand.LOWER_BOUND:
+        comparand = " lower bound" if rule.above is not None else " upper bound"
+    unit = f" {metric.unit}" if metric.is_of_monitor and metric.unit else ""
+    return f"{metric.value}{comparand} {_number_text(value, rule.threshold)}{unit}"
 
 
 def _number_text(value: float, threshold: float) -> str:
@@ -230,11 +226,6 @@ def _number_text(value: float, threshold: float) -> str:
 
 def _threshold_text(threshold: float) -> str:
     return f"{threshold:.12g}"
-
-
-def _unknown_reason(rule: Rule, observation: Observation, state: AlertState) -> str:
-    cause = f" ({observation.cause})" if observation.cause else ""
-    return f"{rule.metric.value} unknown{cause}: stays {state.phase.value}"
 
 
 def _windows(count: int) -> str:

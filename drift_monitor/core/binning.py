@@ -7,12 +7,12 @@ A profile is what a source says of a feature before it can be counted. The sampl
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
 from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, Number, NumericBins, ValueType
 from drift_monitor.errors import InputError
@@ -104,9 +104,16 @@ def make_spec(profile: Profile, binning: Binning | None = None) -> BinSpec:
     """
     match profile:
         case NumericProfile():
-            return _numeric_spec(profile, binning if binning is not None else Quantiles())
-        case CategoricalProfile():
-            return _categorical_spec(profile, binning if binning is not None else Top())
+            return _numeric_spec(profile, Quantiles() if binning is None else binning)
+        case CategoricalProfile(labels=labels, rows=rows, complete=complete):
+            top = Top() if binning is None else binning
+            if not isinstance(top, Top):
+                raise InputError(f"a categorical column takes top labels, not {_named(top)}")
+            # Ties by label, so that the same reference makes the same spec whatever order a database counts in.
+            ranked = sorted(labels, key=lambda item: (-item[1], item[0]))
+            frequent = [label for label, count in ranked if count >= RARE_BELOW * rows]
+            kept = frequent[: _at_least_one(top.count, "top labels")]
+            return CategoricalBins(tuple(kept), tuple(label for label, _ in ranked[len(kept) :]), complete)
         case BooleanProfile():
             if binning is not None:
                 raise InputError(f"a boolean column has two bins and takes no {_named(binning)}")
@@ -122,7 +129,14 @@ def successor(value: Number, value_type: ValueType, scale: int | None = None) ->
         case ValueType.INTEGER:
             return int(value) + 1
         case ValueType.DECIMAL:
-            return _next_decimal(Decimal(value), scale)
+            if scale is not None:
+                return _EXACT.add(Decimal(value), _step(scale))
+            beyond = math.nextafter(float(value), math.inf)
+            if math.isinf(beyond):
+                return _EXACT.add(Decimal(value), 1)  # beyond all floats
+            # The shortest text that stands for a float may lie below it, and below a value with more digits.
+            short = Decimal(repr(beyond))
+            return short if short > value else Decimal(beyond)
         case _:
             return math.nextafter(float(value), math.inf)
 
@@ -145,72 +159,47 @@ def _numeric_spec(profile: NumericProfile, binning: Binning) -> NumericBins:
 
 def _sorted_values(profile: NumericProfile) -> Sequence[Number]:
     """The sample in order, as the types of its edges; by numpy wherever a machine number holds every value."""
-    array = _as_array(profile)
-    if array is None:
-        return sorted(_typed(value, profile.value_type) for value in profile.sample)
-    values: list[Number] = np.sort(array).tolist()
-    return values
-
-
-def _as_array(profile: NumericProfile) -> NDArray[np.float64] | NDArray[np.int64] | None:
+    values: list[Number]
     match profile.value_type:
         case ValueType.FLOAT:
-            return np.array(profile.sample, dtype=np.float64) + 0.0  # -0.0 becomes plain
+            values = np.sort(np.array(profile.sample, dtype=np.float64) + 0.0).tolist()  # -0.0 becomes plain
+            return values
         case ValueType.INTEGER:
-            try:
-                return np.array([int(value) for value in profile.sample], dtype=np.int64)
-            except OverflowError:
-                return None
-        case _:
-            return None
-
-
-def _categorical_spec(profile: CategoricalProfile, binning: Binning) -> CategoricalBins:
-    if not isinstance(binning, Top):
-        raise InputError(f"a categorical column takes top labels, not {_named(binning)}")
-    ranked = sorted(profile.labels, key=lambda item: (-item[1], item[0]))
-    frequent = [label for label, rows in ranked if rows >= RARE_BELOW * profile.rows]
-    labels = frequent[: _at_least_one(binning.count, "top labels")]
-    rare = [label for label, _ in ranked[len(labels) :]]
-    return CategoricalBins(tuple(labels), tuple(rare), profile.complete)
+            with suppress(OverflowError):  # wider than 64 bits: sorted as Python's integers below
+                values = np.sort(np.array([int(value) for value in profile.sample], dtype=np.int64)).tolist()
+                return values
+    return sorted(_typed(value, profile.value_type) for value in profile.sample)
 
 
 def _quantile_edges(profile: NumericProfile, values: Sequence[Number], count: int) -> list[Number]:
     runs = list(Counter(values).items())
     if not runs:
         return []
-    own = runs if len(runs) <= count else [run for run in runs if _is_atom(run[1], len(values), count)]
+    own = runs
+    if len(runs) > count:
+        # Half an average bin alone; once is no repetition, however small the sample.
+        own = [(value, rows) for value, rows in runs if rows > 1 and 2 * count * rows >= len(values)]
     edges = [edge for value, _ in own for edge in (value, successor(value, profile.value_type, profile.scale))]
     if own is not runs:
-        levels = [Fraction(k, count) for k in range(1, count)]
-        edges += [_inverted_cdf(values, level) for level in (*levels, *TAIL_LEVELS)]
+        # inverted_cdf: the smallest value that at least this share of the sample does not exceed, one that occurs.
+        levels = (*(Fraction(k, count) for k in range(1, count)), *TAIL_LEVELS)
+        edges += [values[math.ceil(level * len(values)) - 1] for level in levels]
     return edges
-
-
-def _is_atom(rows: int, total: int, count: int) -> bool:
-    """Whether a value holds half an average bin alone; once is no repetition, however small the sample."""
-    return rows > 1 and 2 * count * rows >= total
-
-
-def _inverted_cdf(values: Sequence[Number], level: Fraction) -> Number:
-    """The smallest value of the sorted sample that at least `level` of the sample does not exceed."""
-    return values[math.ceil(level * len(values)) - 1]
 
 
 def _uniform_edges(profile: NumericProfile, values: Sequence[Number], count: int) -> list[Number]:
     low, high = _range(profile, values)
     if isinstance(low, float):
+        # As a weighted mean, since high - low overflows where both ends are large.
         return [low * (1 - k / count) + float(high) * (k / count) for k in range(1, count)]
     if isinstance(low, int):
         return [low + k * (int(high) + 1 - low) // count for k in range(1, count)]
     width = _EXACT.subtract(Decimal(high), low)
-    return [_EXACT.add(low, _share(width, Fraction(k, count), profile.scale)) for k in range(1, count)]
-
-
-def _share(width: Decimal, part: Fraction, scale: int | None) -> Decimal:
-    """A part of a width, rounded down to the column's own step where it has one."""
-    share = _DIVISION.divide(_EXACT.multiply(width, Decimal(part.numerator)), Decimal(part.denominator))
-    return share if scale is None else share.quantize(_step(scale), rounding=ROUND_FLOOR, context=_EXACT)
+    shares = [_DIVISION.divide(_EXACT.multiply(width, Decimal(k)), Decimal(count)) for k in range(1, count)]
+    if profile.scale is not None:  # down to the column's own step
+        step = _step(profile.scale)
+        shares = [share.quantize(step, rounding=ROUND_FLOOR, context=_EXACT) for share in shares]
+    return [_EXACT.add(low, share) for share in shares]
 
 
 def _closed(profile: NumericProfile, values: Sequence[Number], inner: Sequence[Number]) -> tuple[Number, ...]:
@@ -255,16 +244,6 @@ def _edge(edge: Number, value_type: ValueType) -> Number:
         return _tidy(_typed(edge, value_type))
     except OverflowError:
         raise InputError(f"edge {edge!r} is too large for a float column") from None
-
-
-def _next_decimal(value: Decimal, scale: int | None) -> Decimal:
-    if scale is not None:
-        return _EXACT.add(value, _step(scale))
-    beyond = math.nextafter(float(value), math.inf)
-    if math.isinf(beyond):
-        return _EXACT.add(value, 1)  # beyond all floats
-    short = Decimal(repr(beyond))
-    return short if short > value else Decimal(beyond)
 
 
 def _step(scale: int) -> Decimal:

@@ -16,13 +16,13 @@ edge is `above`. `below` and `above` hold -inf and +inf; `invalid` holds NaN and
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from drift_monitor.errors import InputError
 
@@ -68,19 +68,45 @@ class Bin:
     reserved: Reserved | None = None
 
 
+class _Spec:
+    """What the specs share: constants of the kind, and the hash of what they hold."""
+
+    kind: ClassVar[Kind]
+
+    def to_json(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @cached_property
+    def id(self) -> str:
+        # Stored with every count and compared between releases: this text must never change, not by a blank.
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
 @dataclass(frozen=True)
-class NumericBins:
+class NumericBins(_Spec):
     """Half-open bins between strictly increasing, finite edges of one value type."""
+
+    kind: ClassVar[Kind] = Kind.NUMERIC
 
     edges: tuple[Number, ...]
     value_type: ValueType
 
     def __post_init__(self) -> None:
-        _check_edges(self.edges, self.value_type)
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.NUMERIC
+        expected = {ValueType.FLOAT: float, ValueType.INTEGER: int, ValueType.DECIMAL: Decimal}.get(self.value_type)
+        if expected is None:
+            raise InputError(f"numeric bins can't hold values of type {self.value_type.value}")
+        if len(self.edges) < 2:
+            raise InputError(f"numeric bins need at least two edges, got {len(self.edges)}")
+        for edge in self.edges:
+            # Exactly this type: a bool, a numpy number or a subclass would be another text, and so another id.
+            if type(edge) is not expected:
+                raise InputError(f"edge {edge!r} is no {expected.__name__}, the type of this column's values")
+            if edge != edge or edge in (float("inf"), float("-inf")):
+                raise InputError(f"edge {edge!r} is not finite")
+        for low, high in pairwise(self.edges):
+            if not low < high:
+                raise InputError(f"edges must increase strictly: {high!r} follows {low!r}")
 
     @property
     def size(self) -> int:
@@ -102,9 +128,11 @@ class NumericBins:
 
     @cached_property
     def bins(self) -> tuple[Bin, ...]:
+        texts = [f"{edge:.6g}" if isinstance(edge, float) else str(edge) for edge in self.edges]
+        is_integer = self.value_type is ValueType.INTEGER
         inner = (
-            Bin(_interval(low, high, self.value_type), low, high)
-            for low, high in zip(self.edges[:-1], self.edges[1:], strict=True)
+            Bin(text if is_integer and high - low == 1 else f"[{text}, {next_text})", low, high)  # type: ignore[operator]
+            for (text, next_text), (low, high) in zip(pairwise(texts), pairwise(self.edges), strict=True)
         )
         return (
             Bin(Reserved.BELOW, None, self.edges[0], Reserved.BELOW),
@@ -114,25 +142,24 @@ class NumericBins:
             Bin(Reserved.MISSING, reserved=Reserved.MISSING),
         )
 
-    @cached_property
-    def id(self) -> str:
-        return _content_hash(self.to_json())
-
     def to_json(self) -> dict[str, Any]:
         return {
             "kind": self.kind.value,
             "value_type": self.value_type.value,
-            "edges": [_number_to_json(edge) for edge in self.edges],
+            "edges": [str(edge) if isinstance(edge, Decimal) else edge for edge in self.edges],
         }
 
 
 @dataclass(frozen=True)
-class CategoricalBins:
+class CategoricalBins(_Spec):
     """One bin a top label, in the order given; `rare` and `unseen` keep the other labels apart.
 
     `rare_labels` are labels the reference held beyond the top ones. Where the reference had more of them than can be
     remembered, `rare_complete` is False and every label that is not known counts as `rare`; `unseen` stays empty.
     """
+
+    kind: ClassVar[Kind] = Kind.CATEGORICAL
+    value_type: ClassVar[ValueType] = ValueType.TEXT
 
     labels: tuple[str, ...]
     rare_labels: tuple[str, ...] = ()
@@ -141,14 +168,6 @@ class CategoricalBins:
     def __post_init__(self) -> None:
         if len(set(self.labels) | set(self.rare_labels)) != len(self.labels) + len(self.rare_labels):
             raise InputError("category labels must be distinct: the same label was given twice")
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.CATEGORICAL
-
-    @property
-    def value_type(self) -> ValueType:
-        return ValueType.TEXT
 
     @property
     def size(self) -> int:
@@ -172,14 +191,8 @@ class CategoricalBins:
 
     @cached_property
     def bins(self) -> tuple[Bin, ...]:
-        return (
-            *(Bin(label) for label in self.labels),
-            *(Bin(name, reserved=name) for name in (Reserved.RARE, Reserved.UNSEEN, Reserved.MISSING)),
-        )
-
-    @cached_property
-    def id(self) -> str:
-        return _content_hash(self.to_json())
+        reserved = (Reserved.RARE, Reserved.UNSEEN, Reserved.MISSING)
+        return (*(Bin(label) for label in self.labels), *(Bin(name, reserved=name) for name in reserved))
 
     @cached_property
     def ordinals(self) -> Mapping[str, int]:
@@ -204,45 +217,21 @@ class CategoricalBins:
 
 
 @dataclass(frozen=True)
-class BooleanBins:
+class BooleanBins(_Spec):
     """Two values, and whatever else the column may hold."""
 
-    @property
-    def kind(self) -> Kind:
-        return Kind.BOOLEAN
-
-    @property
-    def value_type(self) -> ValueType:
-        return ValueType.BOOLEAN
-
-    @property
-    def size(self) -> int:
-        return 4
-
-    @property
-    def invalid(self) -> int:
-        return 2
-
-    @property
-    def missing(self) -> int:
-        return 3
-
-    @property
-    def unknown(self) -> tuple[int, ...]:
-        return ()
-
-    @property
-    def bins(self) -> tuple[Bin, ...]:
-        return (
-            Bin("false"),
-            Bin("true"),
-            Bin(Reserved.INVALID, reserved=Reserved.INVALID),
-            Bin(Reserved.MISSING, reserved=Reserved.MISSING),
-        )
-
-    @cached_property
-    def id(self) -> str:
-        return _content_hash(self.to_json())
+    kind: ClassVar[Kind] = Kind.BOOLEAN
+    value_type: ClassVar[ValueType] = ValueType.BOOLEAN
+    bins: ClassVar[tuple[Bin, ...]] = (
+        Bin("false"),
+        Bin("true"),
+        Bin(Reserved.INVALID, reserved=Reserved.INVALID),
+        Bin(Reserved.MISSING, reserved=Reserved.MISSING),
+    )
+    size: ClassVar[int] = len(bins)
+    invalid: ClassVar[int] = 2
+    missing: ClassVar[int] = 3
+    unknown: ClassVar[tuple[int, ...]] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind.value, "value_type": self.value_type.value}
@@ -256,54 +245,13 @@ def spec_from_json(document: Mapping[str, Any]) -> BinSpec:
     match document.get("kind"):
         case Kind.NUMERIC:
             value_type = ValueType(document["value_type"])
-            edges = tuple(_number_from_json(edge, value_type) for edge in document["edges"])
-            return NumericBins(edges, value_type)
+            # JSON has one kind of number, and text for decimals: the column's type says which they were.
+            number = {ValueType.DECIMAL: Decimal, ValueType.INTEGER: int}.get(value_type, float)
+            return NumericBins(tuple(number(edge) for edge in document["edges"]), value_type)
         case Kind.CATEGORICAL:
-            return CategoricalBins(
-                tuple(document["labels"]), tuple(document["rare_labels"]), bool(document["rare_complete"])
-            )
+            labels, rare = tuple(document["labels"]), tuple(document["rare_labels"])
+            return CategoricalBins(labels, rare, bool(document["rare_complete"]))
         case Kind.BOOLEAN:
             return BooleanBins()
         case other:
             raise InputError(f"bin spec of unknown kind {other!r}; expected one of {', '.join(Kind)}")
-
-
-def _check_edges(edges: Sequence[Number], value_type: ValueType) -> None:
-    expected = {ValueType.FLOAT: float, ValueType.INTEGER: int, ValueType.DECIMAL: Decimal}.get(value_type)
-    if expected is None:
-        raise InputError(f"numeric bins can't hold values of type {value_type.value}")
-    if len(edges) < 2:
-        raise InputError(f"numeric bins need at least two edges, got {len(edges)}")
-    for edge in edges:
-        if type(edge) is not expected:
-            raise InputError(f"edge {edge!r} is no {expected.__name__}, the type of this column's values")
-        if edge != edge or edge in (float("inf"), float("-inf")):
-            raise InputError(f"edge {edge!r} is not finite")
-    for low, high in pairwise(edges):
-        if not low < high:
-            raise InputError(f"edges must increase strictly: {high!r} follows {low!r}")
-
-
-def _content_hash(document: Mapping[str, Any]) -> str:
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
-
-
-def _number_to_json(number: Number) -> int | float | str:
-    return str(number) if isinstance(number, Decimal) else number
-
-
-def _number_from_json(number: Any, value_type: ValueType) -> Number:
-    if value_type is ValueType.DECIMAL:
-        return Decimal(number)
-    return int(number) if value_type is ValueType.INTEGER else float(number)
-
-
-def _interval(low: Number, high: Number, value_type: ValueType) -> str:
-    if value_type is ValueType.INTEGER and high - low == 1:  # type: ignore[operator]
-        return str(low)
-    return f"[{_short(low)}, {_short(high)})"
-
-
-def _short(number: Number) -> str:
-    return f"{number:.6g}" if isinstance(number, float) else str(number)

@@ -43,7 +43,7 @@ Terms take `distribution.Masses` of any shape; totals take a `distribution.Pair`
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Final, NamedTuple, Self
@@ -105,7 +105,7 @@ class Divergence(MetricInfo):
     term: Callable[[Masses], FloatArray]
     gradient: Callable[[Masses], Gradients]
     is_root: bool = False
-    gauge: Gauge | None = field(default=None)
+    gauge: Gauge | None = None
 
     def total(self, pair: Pair) -> FloatArray:
         """The sum over the bins, (F,): the scale on which noise is additive."""
@@ -124,32 +124,12 @@ class Divergence(MetricInfo):
         return round(float(terms.sum()) / _NEAR**2, 9)  # exact but for the fourth order, near 1e-12
 
 
-def _kl_live_reference(masses: Masses) -> FloatArray:
-    return np.where((masses.live > 0) & (masses.reference == 0), np.inf, masses.even_part + masses.odd_part)
-
-
-def _kl_reference_live(masses: Masses) -> FloatArray:
-    return np.where((masses.reference > 0) & (masses.live == 0), np.inf, masses.even_part - masses.odd_part)
-
-
-def _psi(masses: Masses) -> FloatArray:
-    return np.where((masses.live > 0) != (masses.reference > 0), np.inf, 2.0 * masses.even_part)
-
-
 def _js(masses: Masses) -> FloatArray:
     x = np.abs(masses.lean)
     square = x * x
     series = square * (1.0 + square * (1 / 6 + square * (1 / 15 + square * (1 / 28))))
     far = 2.0 * masses.log_larger - np.abs(masses.log_ratio) * (1.0 - x)
     return 0.25 * masses.both * np.where(masses.is_near, series, far)
-
-
-def _squared_hellinger(masses: Masses) -> FloatArray:
-    return 0.5 * masses.root_difference * masses.root_difference
-
-
-def _psi_gradient(masses: Masses) -> Gradients:
-    return masses.log_ratio - masses.toward_reference, masses.log_ratio + masses.toward_live
 
 
 def _js_gradient(masses: Masses) -> Gradients:
@@ -160,7 +140,7 @@ def _js_gradient(masses: Masses) -> Gradients:
     return np.where(is_live, larger, smaller), np.where(is_live, smaller, larger)
 
 
-def _squared_hellinger_gradient(masses: Masses) -> Gradients:
+def _hellinger_gradient(masses: Masses) -> Gradients:
     # (1 - sqrt(q/p)) / 2 = (sqrt p - sqrt q) / (2 sqrt p); where a side is 0 its value counts with weight 0
     step, (p, q) = 0.5 * masses.root_difference, masses.roots
     return step / np.where(p > 0, p, np.inf), -step / np.where(q > 0, q, np.inf)
@@ -175,17 +155,22 @@ _SHARE = Largest(1.0, "1: it is a share")
 
 
 class Metric(StrEnum):
-    """Every metric a rule can watch: the one list of them, divergences first."""
+    """Every metric a rule can watch: the one list of them, divergences first. What its entry says are attributes."""
 
     info: MetricInfo
+    label: str
+    unit: str
+    largest: Largest
+    is_divergence: bool
+    is_of_monitor: bool
 
     KL_LIVE_REFERENCE = (
         "kl_live_reference",
         Divergence(
             label="KL(live‖reference)",
             unit="nats",
-            term=_kl_live_reference,
-            gradient=lambda masses: (masses.log_ratio, masses.toward_live),
+            term=lambda m: np.where((m.live > 0) & (m.reference == 0), np.inf, m.even_part + m.odd_part),
+            gradient=lambda m: (m.log_ratio, m.toward_live),
             gauge=_KL_GAUGE._replace(direction="live_reference"),
         ),
     )
@@ -194,8 +179,8 @@ class Metric(StrEnum):
         Divergence(
             label="KL(reference‖live)",
             unit="nats",
-            term=_kl_reference_live,
-            gradient=lambda masses: (masses.toward_reference, masses.log_ratio),
+            term=lambda m: np.where((m.reference > 0) & (m.live == 0), np.inf, m.even_part - m.odd_part),
+            gradient=lambda m: (m.toward_reference, m.log_ratio),
             gauge=_KL_GAUGE._replace(direction="reference_live"),
         ),
     )
@@ -203,8 +188,8 @@ class Metric(StrEnum):
         "psi",
         Divergence(
             label="PSI",
-            term=_psi,
-            gradient=_psi_gradient,
+            term=lambda m: np.where((m.live > 0) != (m.reference > 0), np.inf, 2.0 * m.even_part),
+            gradient=lambda m: (m.log_ratio - m.toward_reference, m.log_ratio + m.toward_live),
             gauge=Gauge("drift_population_stability_index", f"Population stability index {_LAST_GOOD}."),
         ),
     )
@@ -224,8 +209,8 @@ class Metric(StrEnum):
         Divergence(
             label="Hellinger",
             largest=Largest(1.0, "1"),
-            term=_squared_hellinger,
-            gradient=_squared_hellinger_gradient,
+            term=lambda m: 0.5 * m.root_difference * m.root_difference,
+            gradient=_hellinger_gradient,
             is_root=True,
         ),
     )
@@ -237,29 +222,9 @@ class Metric(StrEnum):
     def __new__(cls, value: str, info: MetricInfo) -> Self:
         member = str.__new__(cls, value)
         member._value_ = value
-        member.info = info
+        member.info, member.label, member.unit, member.largest = info, info.label, info.unit, info.largest
+        member.is_divergence, member.is_of_monitor = isinstance(info, Divergence), info.scope is Scope.MONITOR
         return member
-
-    @property
-    def is_divergence(self) -> bool:
-        return isinstance(self.info, Divergence)
-
-    @property
-    def is_of_monitor(self) -> bool:
-        return self.info.scope is Scope.MONITOR
-
-    @property
-    def label(self) -> str:
-        """What people call it."""
-        return self.info.label
-
-    @property
-    def unit(self) -> str:
-        return self.info.unit
-
-    @property
-    def largest(self) -> Largest:
-        return self.info.largest
 
 
 DIVERGENCES: Final[Mapping[Metric, Divergence]] = {
@@ -305,11 +270,6 @@ class Values:
     psi = Value()
     js = Value()
     hellinger = Value()
-
-
-def divergences(pair: Pair) -> Mapping[Metric, FloatArray]:
-    """All of them, (F,) each; what they share is computed once, by the pair."""
-    return {metric: divergence.published(divergence.total(pair)) for metric, divergence in DIVERGENCES.items()}
 
 
 def contributions_live_reference(pair: Pair) -> FloatArray:

@@ -24,7 +24,7 @@ class Histogram:
             raise InputError(f"{self.counts.shape} counts do not fit a spec of {self.spec.size} bins")
         if self.counts.dtype != np.int64 or (self.counts < 0).any():
             raise InputError("counts must be whole numbers of rows, zero or more")
-        self.counts.setflags(write=False)
+        self.counts.setflags(write=False)  # handed to threads and to several comparisons
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -61,6 +61,6 @@ def histogram(spec: BinSpec, counts: Sequence[int] | Counts) -> Histogram:
 def merge(spec: BinSpec, histograms: Iterable[Histogram]) -> Histogram:
     """All histograms as one; empty when there are none."""
     total = Histogram(spec, np.zeros(spec.size, dtype=np.int64))
-    for one in histograms:
-        total = total.merge(one)
+    for part in histograms:
+        total = total.merge(part)
     return total

@@ -109,7 +109,7 @@ def parse_matcher(text: str) -> Matcher:
 
 def check_matchers(matchers: Sequence[Matcher]) -> None:
     """Refuse what would mean every alert there is: at least one matcher must ask for a label that has a value."""
-    if not any(_asks_for_a_value(one) for one in matchers):
+    if all(matcher.matches({}) for matcher in matchers):
         raise InputError(
             "a silence needs at least one matcher that an empty label does not fulfil, as in monitor=NAME; "
             'to mean all alerts, write monitor=~".+"'
@@ -118,17 +118,13 @@ def check_matchers(matchers: Sequence[Matcher]) -> None:
 
 def match_all(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
     """Whether every matcher means an alert with these labels."""
-    return all(one.matches(labels) for one in matchers)
+    return all(matcher.matches(labels) for matcher in matchers)
 
 
-def _asks_for_a_value(matcher: Matcher) -> bool:
-    return not matcher.matches({})
-
-
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # each alert is held against each silence, again in every evaluation
 def _compiled(expression: str) -> Any:
     options = re2.Options()
-    options.log_errors = False
+    options.log_errors = False  # re2 would write to stderr what the exception says, past our log
     try:
         return re2.compile(expression, options)
     except re2.error as error:

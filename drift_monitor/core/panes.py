@@ -2,15 +2,13 @@
 
 Times are timezone-aware UTC datetimes everywhere. Panes tile the line: no instant is in two, none in none.
 
+A wall time is what a zone's clock on the wall shows: a naive datetime. Most are shown once; none while clocks jump
+over them; two times where clocks go back.
+
 Panes shorter than a day count from 1970-01-01 00:00 UTC. Panes of whole days run from midnight to midnight of the
 grid's zone, counted from Monday 1970-01-05, so that a week is Monday to Monday and a day of 23 or 25 hours is one pane.
 Where clocks have no midnight because they jump over it, the day starts with its first instant; where they show midnight
 twice, with the first of the two. A date that a zone left out (Samoa, 2011-12-30) is no pane.
-
-Between what a zone's clock on the wall shows and the instants at which it shows it.
-
-A wall time is a naive datetime. Most are shown once; none while clocks jump over them; two times where clocks go
-back.
 """
 
 from dataclasses import dataclass
@@ -21,6 +19,8 @@ from zoneinfo import ZoneInfo
 from drift_monitor.errors import InputError
 
 _DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)  # no zone changes its clocks between two full seconds
+# Stored panes lie on bounds counted from here: another origin would make all of them strangers.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MONDAY = date(1970, 1, 5).toordinal()
 
@@ -61,6 +61,7 @@ class PaneGrid:
         index = self._index(bound)
         if self.length < _DAY:
             return self._bound(index + panes)
+        # Day by day, since a date that the zone left out is no pane and must not be counted.
         step = 1 if panes > 0 else -1
         for _ in range(abs(panes)):
             bound, index = self._neighbour(bound, index, step)
@@ -125,9 +126,6 @@ class PaneGrid:
 def _start_of_day(zone: ZoneInfo, ordinal: int) -> datetime:
     """The first instant of a date, in UTC."""
     return first_reached(datetime.fromordinal(ordinal), zone)
-
-
-_SECOND = timedelta(seconds=1)  # no zone changes its clocks between two full seconds
 
 
 def wall_at(instant: datetime, zone: ZoneInfo) -> datetime:

@@ -1,4 +1,4 @@
-"""Rules and what they are judged on: the list of metrics, thresholds, and the verdict on one window.
+"""Rules: a metric, a threshold, and the verdict on what was measured in one window.
 
 `above` means strictly above, `below` strictly below: a value equal to the threshold is quiet. A divergence is compared
 by its lower 95 % bound unless the rule says otherwise, so that sampling noise alone never fires. For a `below` rule the
@@ -6,7 +6,8 @@ careful side is the other one: `lower_bound` compares the *upper* bound there. A
 without smoothing) has no interval; it stands above every threshold and below none. Ratios, rows and freshness are
 plain numbers without `on`.
 
-What became of a measurement, and how a monitor is doing. Neither is an alert state; neither ever reads as calm.
+`MeasurementStatus` says what became of a measurement, `Health` how the last evaluation of a monitor went. Neither is
+an alert state, and neither ever reads as calm.
 """
 
 import math
@@ -92,11 +93,11 @@ class Rule:
         """Strictly beyond the threshold; a value equal to it is quiet."""
         return value > self.threshold if self.above is not None else value < self.threshold
 
-    def worse(self, one: float, other: float | None) -> float:
-        """The one of two values that lies further on the breaching side."""
+    def worse(self, value: float, other: float | None) -> float:
+        """Which of two values lies further on the breaching side."""
         if other is None:
-            return one
-        return max(one, other) if self.above is not None else min(one, other)
+            return value
+        return max(value, other) if self.above is not None else min(value, other)
 
 
 @dataclass(frozen=True)

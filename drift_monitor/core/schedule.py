@@ -37,6 +37,7 @@ from drift_monitor.core.panes import PaneGrid, first_reached, showings, wall_at
 from drift_monitor.errors import InputError
 
 _SECOND = timedelta(seconds=1)
+# Enough to spread the load of many monitors, little enough that an hourly report is still one of its hour.
 _LONGEST_JITTER = timedelta(seconds=60)
 # Longer than any zone has set its clocks back since 2000 (Casey station: three hours, 2010 and later).
 _LONGEST_REPEAT = timedelta(hours=4)
@@ -138,6 +139,7 @@ def interval(schedule: Schedule) -> timedelta:
 def jitter(monitor: str, schedule: Schedule) -> timedelta:
     """How long after its slot is settled a monitor runs: under a tenth of the interval, and under a minute."""
     ceiling = min(_LONGEST_JITTER, interval(schedule) / 10)
+    # A hash that is the same in every process; Python's own is salted.
     number = int.from_bytes(hashlib.sha256(monitor.encode()).digest()[:8])
     return timedelta(microseconds=number % (ceiling // timedelta(microseconds=1)))
 
@@ -155,16 +157,13 @@ def _slots(schedule: Schedule, grid: PaneGrid, settle: timedelta, jitter: timede
 def _moments(schedule: Schedule, after: datetime) -> Iterator[datetime]:
     match schedule:
         case Every():
-            return _grid_moments(PaneGrid(schedule.interval, schedule.zone), after)
+            grid = PaneGrid(schedule.interval, schedule.zone)
+            bound = grid.floor(after)
+            while True:
+                bound = grid.shift(bound, 1)
+                yield bound
         case Cron():
-            return _cron_moments(schedule, after)
-
-
-def _grid_moments(grid: PaneGrid, after: datetime) -> Iterator[datetime]:
-    bound = grid.floor(after)
-    while True:
-        bound = grid.shift(bound, 1)
-        yield bound
+            yield from _cron_moments(schedule, after)
 
 
 def _cron_moments(cron: Cron, after: datetime) -> Iterator[datetime]:

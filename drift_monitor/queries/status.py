@@ -57,27 +57,22 @@ class Unmeasured(StrEnum):
     SOURCE_ERROR = "source_error"
 
 
+# Values are stale after so many intervals, but not before an hour: a monitor of every minute may pause.
+STALE_INTERVALS = 3
+MIN_STALE_AGE = timedelta(hours=1)
 # How far before the last evaluation a good measurement is looked for; older values are not shown anyway, unless the
 # monitor runs less often than that.
 _LOOKBACK = timedelta(days=7)
-
-
 _LOOKBACK_INTERVALS = 4
-
-
 _STATUSES = {
     MeasurementStatus.INSUFFICIENT_DATA: Unmeasured.TOO_FEW_ROWS,
     MeasurementStatus.NO_DATA: Unmeasured.NO_ROWS,
 }
-
-
 _FAILURES = {
     FailureReason.COLUMN_MISSING.value: Unmeasured.COLUMN_MISSING,
     FailureReason.TYPE_CHANGED.value: Unmeasured.TYPE_CHANGED,
     FailureReason.UNSUPPORTED_TYPE.value: Unmeasured.UNSUPPORTED_TYPE,
 }
-
-
 _OF_THE_SOURCE = frozenset(reason.value for reason in FailureReason)
 
 
@@ -100,11 +95,30 @@ class Status:
         """Which alerts fire, by monitor."""
         return {(row.monitor, row.key) for row in self.active if row.alert.phase is AlertPhase.FIRING}
 
+    @cached_property
+    def measured_series(self) -> Mapping[str, Collection[Series]]:
+        """The series of `latest`, by monitor."""
+        return _by_monitor(self.latest)
 
-def read_status(conn: Transaction, configured: Iterable[MonitorConfig]) -> Status:
+    @cached_property
+    def firing_series(self) -> Mapping[str, Collection[Series]]:
+        """What an alert fires for, by monitor; alerts of the monitor itself are left out."""
+        return _by_monitor(Series(monitor, key.feature, key.segment) for monitor, key in self.firing if key.feature)
+
+
+def _by_monitor(found: Iterable[Series]) -> Mapping[str, Collection[Series]]:
+    groups: dict[str, set[Series]] = {}
+    for series in found:
+        groups.setdefault(series.monitor, set()).add(series)
+    return groups
+
+
+def read_status(conn: Transaction, configured: Collection[MonitorConfig]) -> Status:
     """All that the snapshot needs; the number of queries does not depend on the number of monitors."""
     tried, done = runs.latest(conn), runs.latest_done(conn)
-    latest = {one.series: one for one in status.latest(conn)}
+    names = {monitor.name for monitor in configured}
+    of_configured = {name: run for name, run in done.items() if name in names}
+    latest = {measured.series: measured for measured in status.latest(conn, of_configured)}
     return Status(
         tried=tried,
         done=done,
@@ -124,27 +138,31 @@ def _good(
     done: Mapping[str, Run],
     latest: Mapping[Series, LatestMeasurement],
 ) -> Mapping[Series, LatestMeasurement]:
-    names = {monitor.name: _lookback(monitor) for monitor in configured}
-    good = {series: one for series, one in latest.items() if one.measurement.status is MeasurementStatus.OK}
-    lacking = [series for series in latest if series not in good and series.monitor in names]
+    """The latest measurements that are good, and for the other series the last good ones before."""
+    good = {series: found for series, found in latest.items() if found.measurement.status is MeasurementStatus.OK}
+    lacking = [series for series in latest if series not in good]
     if not lacking:
         return good
-    since = min(done[series.monitor].key.window_end - names[series.monitor] for series in lacking)
+    lookbacks = {
+        monitor.name: max(_LOOKBACK, _LOOKBACK_INTERVALS * interval(monitor.schedule)) for monitor in configured
+    }
+    since = min(done[series.monitor].key.window_end - lookbacks[series.monitor] for series in lacking)
     return {**good, **status.last_good(conn, lacking, since)}
-
-
-def _lookback(monitor: MonitorConfig) -> timedelta:
-    return max(_LOOKBACK, _LOOKBACK_INTERVALS * interval(monitor.schedule))
 
 
 def feature_series(monitor: MonitorConfig, standing: Status) -> tuple[Series, ...]:
     """The features that are configured, or with `all` those that were found, and those with a firing alert."""
+    known: Iterable[Series]
     if monitor.features == "all":
-        known = [series for series in standing.latest if series.monitor == monitor.name]
+        known = standing.measured_series.get(monitor.name, ())
     else:
-        known = [Series(monitor.name, feature.name) for feature in monitor.features]
-    firing = (Series(name, key.feature, key.segment) for name, key in standing.firing if name == monitor.name)
-    return tuple(sorted({*known, *(series for series in firing if series.feature)}))
+        known = (Series(monitor.name, feature.name) for feature in monitor.features)
+    return tuple(sorted({*known, *standing.firing_series.get(monitor.name, ())}))
+
+
+def is_stale(measured_at: datetime | None, interval: timedelta, at: datetime) -> bool:
+    """Whether values measured then are too old to be shown at `at`."""
+    return measured_at is None or at - measured_at > max(STALE_INTERVALS * interval, MIN_STALE_AGE)
 
 
 def next_run_at(monitor: MonitorConfig, standing: Status) -> datetime | None:
@@ -173,8 +191,8 @@ def unmeasured(series: Series, standing: Status) -> Unmeasured | None:
     return None if latest is None else why_unmeasured(latest.measurement)
 
 
-def why_unmeasured(one: Measurement) -> Unmeasured | None:
+def why_unmeasured(measurement: Measurement) -> Unmeasured | None:
     """Why this measurement has no value; None where it has one."""
-    if one.status is MeasurementStatus.OK:
+    if measurement.status is MeasurementStatus.OK:
         return None
-    return _STATUSES.get(one.status) or _FAILURES.get(one.failure or "", Unmeasured.SOURCE_ERROR)
+    return _STATUSES.get(measurement.status) or _FAILURES.get(measurement.failure or "", Unmeasured.SOURCE_ERROR)

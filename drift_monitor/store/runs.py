@@ -245,15 +245,19 @@ def windows_using(connection: Connection, monitor: str, start: datetime, end: da
 
 
 def latest(connection: Connection) -> Mapping[str, Run]:
-    """The run that says how each monitor is: the newest window that was tried."""
+    """The run that says how each monitor is, without alert states: the newest window that was tried."""
     rows = connection.execute(newest_of_each(run.alias("tried"), lambda tried: tried.c.health != Health.UNKNOWN.value))
     return {row.monitor: _run(row) for row in rows}
 
 
 def latest_done(connection: Connection) -> Mapping[str, Run]:
-    """The last successful run of each monitor: the newest window that is done, in its latest revision."""
+    """The last successful run of each monitor, without alert states: the newest done window, in its latest revision."""
     rows = connection.execute(newest_of_each(run.alias("done"), lambda done: done.c.state == RunState.DONE.value))
     return {row.monitor: _run(row) for row in rows}
+
+
+# The states of all alerts are by far the largest part of a run, and only the next evaluation needs them.
+_SUMMARY = tuple(column for column in run.c if column.name != "alert_states")
 
 
 def newest_of_each(inner: Any, condition: Callable[[Any], ColumnElement[bool]]) -> Select[Any]:
@@ -266,14 +270,14 @@ def newest_of_each(inner: Any, condition: Callable[[Any], ColumnElement[bool]]) 
         .correlate(monitor_table)
         .scalar_subquery()
     )
-    return select(run).join(monitor_table, run.c.id == newest)
+    return select(*_SUMMARY).join(monitor_table, run.c.id == newest)
 
 
 def history(
     connection: Connection, which: RunFilter, *, limit: int = 100, before: RunKey | None = None
 ) -> tuple[Run, ...]:
-    """Runs, newest window first; the next page is `before` the last one of this."""
-    statement = select(run).order_by(run.c.window_end.desc(), run.c.monitor, run.c.revision.desc()).limit(limit)
+    """Runs without alert states, newest window first; the next page is `before` the last one of this."""
+    statement = select(*_SUMMARY).order_by(run.c.window_end.desc(), run.c.monitor, run.c.revision.desc()).limit(limit)
     if which.monitor is not None:
         statement = statement.where(run.c.monitor == which.monitor)
     if which.since is not None:
@@ -379,5 +383,5 @@ def _run(row: Row[Any]) -> Run:
         error=row.error,
         reason=row.reason,
         result=row.result,
-        alert_states=tuple(row.alert_states or ()),
+        alert_states=tuple(row._mapping.get("alert_states") or ()),
     )

@@ -12,7 +12,7 @@ import ipaddress
 import secrets
 import ssl
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ _CLIENT_AUTH = {
 _TLS_VERSIONS = {TlsVersion.TLS12: ssl.TLSVersion.TLSv1_2, TlsVersion.TLS13: ssl.TLSVersion.TLSv1_3}
 # bcrypt looks at 72 bytes; longer passwords would be equal to their start.
 _MAX_PASSWORD_BYTES = 72
-_CACHE_SIZE = 128
+_CACHE_SIZE = 128  # answers of `BasicAuth` that are remembered
 # A hash nobody knows the password of, so that an unknown user takes as long as a known one.
 _NOBODY = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(10))
 
@@ -94,7 +94,7 @@ class AllowedHosts:
         return name is not None and (name in self.names or (self.any_address and _ip(name) is not None))
 
 
-def allowed_hosts(address: ListenAddress, external_urls: tuple[str, ...] = ()) -> AllowedHosts:
+def allowed_hosts(address: ListenAddress, external_urls: Sequence[str] = ()) -> AllowedHosts:
     """The listen address, localhost and the external URLs; with a wildcard every address of the machine."""
     names = {"localhost", "127.0.0.1", "::1", address.host.lower()}
     names |= {(urlsplit(url).hostname or "").lower() for url in external_urls}
@@ -116,19 +116,14 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def tls_context(tls: TlsConfig) -> ssl.SSLContext:
-    """The server's TLS; call `load_certificates` again when the files were renewed."""
+    """The server's TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _TLS_VERSIONS[tls.min_version]
-    load_certificates(context, tls)
+    context.load_cert_chain(tls.cert_file, tls.key_file)
     if tls.client_ca_file is not None:
         context.load_verify_locations(cafile=tls.client_ca_file)
     context.verify_mode = _CLIENT_AUTH[tls.client_auth_type]
     return context
-
-
-def load_certificates(context: ssl.SSLContext, tls: TlsConfig) -> None:
-    """Read certificate and key anew; connections from now on use them."""
-    context.load_cert_chain(tls.cert_file, tls.key_file)
 
 
 class BasicAuth:
@@ -165,21 +160,13 @@ class BasicAuth:
         with self._lock:
             self._known[self._digest(authorization or "")] = accepted
             while len(self._known) > _CACHE_SIZE:
-                self._forget_one()
+                # Refusals go first: a flood of guesses must not push out those who belong here.
+                refused = (digest for digest, was_accepted in self._known.items() if not was_accepted)
+                self._known.pop(next(refused, next(iter(self._known))))
         return accepted
-
-    def _forget_one(self) -> None:
-        # Refusals go first: a flood of guesses must not push out those who belong here.
-        refused = next((digest for digest, accepted in self._known.items() if not accepted), None)
-        self._known.pop(refused if refused is not None else next(iter(self._known)))
 
     def _digest(self, authorization: str) -> bytes:
         return hmac.digest(self._key, authorization.encode("utf-8", "surrogateescape"), hashlib.sha256)
-
-
-def basic_auth(web_config: WebConfig) -> BasicAuth:
-    """The users of a web configuration."""
-    return BasicAuth({name: value.get_secret_value().encode() for name, value in web_config.users.items()})
 
 
 def _credentials(authorization: str | None) -> tuple[str, bytes] | None:

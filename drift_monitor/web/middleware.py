@@ -6,8 +6,7 @@
 the security headers; those of the web configuration win over ours.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import anyio
@@ -16,7 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from drift_monitor.web.access import AllowedHosts, BasicAuth
+from drift_monitor.config.web import WebConfig
+from drift_monitor.web.access import BasicAuth, ListenAddress, allowed_hosts
 
 HEALTH_PATHS = frozenset({"/-/healthy", "/-/ready"})
 API_PATHS = "/api/"  # where refusals are JSON, like all other errors
@@ -39,25 +39,19 @@ SECURITY_HEADERS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """What the gate lets through."""
-
-    hosts: AllowedHosts
-    users: BasicAuth = field(default_factory=lambda: BasicAuth({}))
-    origins: frozenset[str] = frozenset()  # of external URLs, as a browser writes them
-    headers: Mapping[str, str] = field(default_factory=dict)
-    max_head_bytes: int = MAX_HEAD_BYTES
-    max_body_bytes: int = MAX_BODY_BYTES
-
-
 class Middleware:
-    """The outermost ASGI application."""
+    """The outermost ASGI application: hosts, users and headers of a listener that answers at `address`."""
 
-    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+    def __init__(
+        self, app: ASGIApp, web_config: WebConfig, address: ListenAddress, external_urls: Sequence[str] = ()
+    ) -> None:
         self._app = app
-        self._policy = policy
-        self._headers = {**SECURITY_HEADERS, **policy.headers}
+        self._hosts = allowed_hosts(address, external_urls)
+        self._users = BasicAuth({name: value.get_secret_value().encode() for name, value in web_config.users.items()})
+        urls = [urlsplit(url) for url in external_urls]
+        # As a browser sends them in `Origin`: without credentials, path, and capitals.
+        self._origins = {f"{url.scheme}://{url.netloc.rpartition('@')[2]}".lower() for url in urls}
+        self._headers = {**SECURITY_HEADERS, **web_config.headers}
         self._checks = anyio.CapacityLimiter(_MAX_PASSWORD_CHECKS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +68,7 @@ class Middleware:
 
         refused = await self._refuse(scope)
         if refused is None and scope["method"] not in _READING:
-            body = await _read_body(receive, self._policy.max_body_bytes)
+            body = await _read_body(receive)
             if body is None:
                 refused = _refusal(scope, 413, "The body is too large.")
             else:
@@ -83,38 +77,33 @@ class Middleware:
 
     async def _refuse(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._policy.max_head_bytes:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD_BYTES:
             return _refusal(scope, 431, "The header fields are too large.")
-        if not self._policy.hosts.allow(headers.get("host", "")):
+        if not self._hosts.allow(headers.get("host", "")):
             return _refusal(scope, 421, "This service does not answer to that host name; see --web.external-url.")
         if scope["path"] not in HEALTH_PATHS and not await self._authenticated(headers.get("authorization")):
             challenge = {"WWW-Authenticate": 'Basic realm="drift-monitor", charset="UTF-8"'}
             return _refusal(scope, 401, "Authentication is required.", challenge)
         if scope["method"] not in _READING and self._is_foreign(scope, headers):
             return _refusal(scope, 403, "Requests from another site are refused.")
+        # A body without a length is counted while it is read.
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._policy.max_body_bytes:
+        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
             return _refusal(scope, 413, "The body is too large.")
         return None
 
     async def _authenticated(self, authorization: str | None) -> bool:
-        known = self._policy.users.recall(authorization)
+        known = self._users.recall(authorization)
         if known is not None:
             return known
-        return await anyio.to_thread.run_sync(self._policy.users.check, authorization, limiter=self._checks)
+        return await anyio.to_thread.run_sync(self._users.check, authorization, limiter=self._checks)
 
     def _is_foreign(self, scope: Scope, headers: Headers) -> bool:
         if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
             return True
         origin = headers.get("origin")
         own = f"{scope['scheme']}://{headers.get('host', '')}"
-        return origin is not None and origin.lower() != own.lower() and origin.lower() not in self._policy.origins
-
-
-def origin_of(url: str) -> str:
-    """The origin of an external URL as a browser sends it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
+        return origin is not None and origin.lower() != own.lower() and origin.lower() not in self._origins
 
 
 def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -125,12 +114,12 @@ def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | 
     return PlainTextResponse(text + "\n", status, headers)
 
 
-async def _read_body(receive: Receive, limit: int) -> bytes | None:
+async def _read_body(receive: Receive) -> bytes | None:
     body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if len(body) > limit:
+        if len(body) > MAX_BODY_BYTES:
             return None
         if not message.get("more_body", False):
             return bytes(body)

@@ -1,40 +1,156 @@
-"""The HTTP server in a thread of its own: uvicorn with our protocol, bound before the thread starts.
+"""The HTTP server in a thread of its own: uvicorn with deadlines and a cap that it does not have.
 
-What the HTTP surface needs from the rest of the service, as callables: no room of ours is imported to serve it.
-
-The HTTP surface put together: routes, gate, TLS, server.
+uvicorn waits for ever for the rest of a request. Here every phase has a deadline: the head, the body, and an answer the
+client does not take. The number of connections is capped, and at the cap the oldest connection that is waiting for its
+client gives way to the new one. A client that sends its request at once is therefore served although hundreds of
+half-sent requests are open.
 """
 
 import asyncio
 import math
 import socket
 import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import count
 from threading import Event, Thread
+from typing import Any
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
+from starlette.routing import BaseRoute
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from drift_monitor.config.web import WebConfig
-from drift_monitor.web.access import ListenAddress, allowed_hosts, basic_auth, parse_address, tls_context
-from drift_monitor.web.middleware import MAX_HEAD_BYTES, Middleware, Policy, origin_of
-from drift_monitor.web.operational import ServerDependencies, operational_routes
-from drift_monitor.web.protocol import GuardedProtocol, ProtocolLimits
+from drift_monitor.web.access import ListenAddress, parse_address, tls_context
+from drift_monitor.web.middleware import MAX_HEAD_BYTES, Middleware
 
-_BACKLOG = 512
+_BACKLOG = 512  # connections that wait to be accepted: a flood must not refuse the next scrape
 _FORCE_SECONDS = 2.0
 
 
-class WebServer:
-    """Serves one ASGI application on one address until stopped."""
+@dataclass(frozen=True, kw_only=True)
+class ProtocolLimits:
+    """Seconds and connections."""
+
+    head_seconds: float = 10.0
+    body_seconds: float = 15.0
+    answer_seconds: float = 60.0  # the client takes nothing of the answer for so long
+    keep_alive_seconds: int = 5
+    handshake_seconds: float = 10.0
+    connections: int = 200
+
+
+class _Phase(Enum):
+    """What the connection waits for."""
+
+    HEAD = 1
+    BODY = 2
+    NOTHING = 3  # the request is complete; it is our turn
+
+
+_PHASES = {h11.IDLE: _Phase.HEAD, h11.SEND_BODY: _Phase.BODY}  # by the client's state
+
+
+class GuardedProtocol(H11Protocol):
+    """One connection."""
+
+    _numbers = count()  # in the order of arrival: the oldest has the smallest
 
     def __init__(
-        self, app: ASGIApp, address: str, *, tls: ssl.SSLContext | None = None, limits: ProtocolLimits | None = None
+        self,
+        limits: ProtocolLimits,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._number = next(self._numbers)
+        self._phase = _Phase.HEAD
+        self._request_deadline: asyncio.TimerHandle | None = None
+        self._answer_deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._request_deadline = self._after(self._limits.head_seconds)
+        if len(self.connections) > self._limits.connections:
+            waiting = [
+                other for other in self.connections if isinstance(other, GuardedProtocol) and other._is_waiting()
+            ]
+            oldest = min(waiting, key=lambda other: other._number, default=self)
+            # Its end is only reported later; until then it must not be counted or chosen again.
+            self.connections.discard(oldest)
+            oldest.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _cancel(self._request_deadline)
+        _cancel(self._answer_deadline)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        phase = _PHASES.get(self.conn.their_state, _Phase.NOTHING)
+        if phase is self._phase and self._request_deadline is not None:
+            return
+        _cancel(self._request_deadline)
+        self._phase, self._request_deadline = phase, None
+        if phase is _Phase.HEAD:
+            self._request_deadline = self._after(self._limits.head_seconds)
+        elif phase is _Phase.BODY:
+            self._request_deadline = self._after(self._limits.body_seconds)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._answer_deadline = self._after(self._limits.answer_seconds)
+
+    def resume_writing(self) -> None:
+        _cancel(self._answer_deadline)
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        if self._is_waiting():
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def _is_waiting(self) -> bool:
+        if self._phase is not _Phase.NOTHING or self.transport.is_closing():
+            return True
+        return self.cycle.response_complete and self.transport.get_write_buffer_size() == 0
+
+    def _after(self, seconds: float) -> asyncio.TimerHandle:
+        return self.loop.call_later(seconds, self.transport.abort)
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+class WebServer:
+    """Serves routes on one address, behind the middleware, until stopped. Ask `access.bind_problem` first.
+
+    `external_urls` are the addresses under which users reach the service.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[BaseRoute],
+        web_config: WebConfig,
+        *,
+        address: str,
+        external_urls: Sequence[str] = (),
+        limits: ProtocolLimits | None = None,
     ) -> None:
         limits = limits or ProtocolLimits()
         self._address = parse_address(address)
         self._config = uvicorn.Config(
-            app,
+            Middleware(Starlette(routes=routes), web_config, self._address, external_urls),
             loop="asyncio",
             http=GuardedProtocol,
             ws="none",
@@ -47,6 +163,7 @@ class WebServer:
             timeout_keep_alive=limits.keep_alive_seconds,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
+        tls = None if web_config.tls is None else tls_context(web_config.tls)
         self._server = _Server(self._config, tls, limits)
         self._thread = Thread(target=self._server.run, name="web", daemon=True)
 
@@ -113,32 +230,3 @@ def _listen(address: ListenAddress) -> socket.socket:
     infos = socket.getaddrinfo(address.host or "0.0.0.0", address.port, type=socket.SOCK_STREAM)  # noqa: S104
     family, _, _, _, where = infos[0]
     return socket.create_server((str(where[0]), int(where[1])), family=family)
-
-
-def build_app(surface: ServerDependencies, policy: Policy) -> ASGIApp:
-    """All routes behind the gate."""
-    return Middleware(Starlette(routes=[*operational_routes(surface), *surface.routes]), policy)
-
-
-def build_policy(web_config: WebConfig, *, address: str, external_urls: tuple[str, ...] = ()) -> Policy:
-    """The gate's policy for a listen address and the URLs under which users reach the service."""
-    return Policy(
-        hosts=allowed_hosts(parse_address(address), external_urls),
-        users=basic_auth(web_config),
-        origins=frozenset(map(origin_of, external_urls)),
-        headers=web_config.headers,
-    )
-
-
-def build_server(
-    surface: ServerDependencies,
-    web_config: WebConfig,
-    *,
-    address: str,
-    external_urls: tuple[str, ...] = (),
-    limits: ProtocolLimits | None = None,
-) -> WebServer:
-    """A server ready to start. Ask `access.bind_problem` first."""
-    app = build_app(surface, build_policy(web_config, address=address, external_urls=external_urls))
-    tls = None if web_config.tls is None else tls_context(web_config.tls)
-    return WebServer(app, address, tls=tls, limits=limits)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from drift_monitor.cli.printing import completed, shortened
+from drift_monitor.cli.tables import completed, shortened
 from drift_monitor.errors import InputError
 
 ONE, TWO, THREE = "aaaaaaaa-1111", "aaaaaaaa-2222", "bbbbbbbb-1111"

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
+import drift_monitor
 from drift_monitor import __version__
-from drift_monitor.cli.main import main
+from drift_monitor.cli.main import COMMANDS, main
 from tests.cli.shop import Shop
 
 
@@ -44,12 +46,71 @@ def test_a_command_line_that_is_not_understood_is_exit_code_2(arguments: list[st
     assert said in result.stderr
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--help"])
 
     assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: main {command} ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_list_of_commands_says_of_each_what_it_says_itself(command: str) -> None:
+    loaded = main.get_command(click.Context(main), command)
+
+    assert loaded is not None
+    assert loaded.name == command
+    assert loaded.get_short_help_str(1000) == COMMANDS[command].help
+
+
+def _imported(*arguments: str) -> set[str]:
+    """What a call of the program imports: our modules, and the names of other people's packages."""
+    program = (
+        "import sys\nbefore = set(sys.modules)\nfrom drift_monitor.cli.main import main\n"
+        f"main({list(arguments)!r}, standalone_mode=False)\n"
+        "print(*sorted(set(sys.modules) - before), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    names = done.stderr.split()
+    ours = {name for name in names if name.startswith("drift_monitor")}
+    roots = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"drift_monitor"}
+    return ours | {root for root in roots if not root.startswith("_")}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("flag", ["--version", "--help"])
+def test_the_version_and_the_help_import_next_to_nothing(flag: str) -> None:
+    assert _imported(flag) == {
+        "click",
+        "drift_monitor",
+        "drift_monitor.cli",
+        "drift_monitor.cli.main",
+        "drift_monitor.cli.output",
+        "drift_monitor.core",
+        "drift_monitor.core.clean",
+        "drift_monitor.errors",
+        "drift_monitor.version",
+    }
+
+
+@pytest.mark.processes
+def test_a_configuration_is_checked_without_what_runs_it() -> None:
+    imported = _imported("check-config", "config/example.yaml")
+
+    rooms = {name.split(".")[1] for name in imported if name.startswith("drift_monitor.")}
+    assert rooms <= {"cli", "config", "core", "errors", "telemetry", "version", "words"}
+    heavy = {"alembic", "httpx", "jinja2", "pandas", "pyarrow", "rich", "scipy", "sqlalchemy", "starlette", "uvicorn"}
+    assert not imported & heavy
+
+
+def test_the_names_of_the_package_are_loaded_when_they_are_asked_for() -> None:
+    listed = dir(drift_monitor)
+
+    assert set(drift_monitor.__all__) <= set(listed)
+    assert all(getattr(drift_monitor, name) is not None for name in drift_monitor.__all__)
+    assert drift_monitor.compare.__module__ == "drift_monitor.comparison.frames"
+    with pytest.raises(AttributeError, match="has no attribute 'compared'"):
+        _ = drift_monitor.compared  # type: ignore[attr-defined]
 
 
 def test_both_ways_to_write_a_flag_are_understood(shop: Shop) -> None:

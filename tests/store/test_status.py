@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.store import measurements, references, runs, status
 from drift_monitor.store.connection import Store, Transaction
@@ -40,7 +41,7 @@ def test_latest_are_the_measurements_of_the_last_done_window_of_each_monitor(sto
     save(store, measurement(1), measurement(2), without_value(2, "income"), measurement(1, monitor="cards"))
 
     with store.read() as conn:
-        found = status.latest(conn)
+        found = status.latest(conn, runs.latest_done(conn))
 
     assert [(one.series, one.measurement.window_end) for one in found] == [
         (Series("cards", "age"), hour(1)),
@@ -85,12 +86,39 @@ def test_histories_hold_the_latest_revision_of_each_window_in_order(store: Store
     assert of_none == {}
 
 
+def test_windows_hold_what_rules_compare_of_the_same_measurements(store: Store) -> None:
+    prepared(store, 1, 2, 3)
+    store.transact(lambda conn: finish(conn, 2, revision=1))
+    save(store, measurement(1), measurement(2), measurement(2, revision=1), without_value(3), measurement(2, "income"))
+    stretch = Range(monitor="loans", since=hour(1), until=hour(3))
+    wanted = (Metric.PSI, Metric.JS, Metric.UNSEEN_RATIO)
+
+    with store.read() as conn:
+        histories = status.histories(conn, [stretch])
+        windows = status.windows(conn, [stretch], wanted)
+        without_metrics = status.windows(conn, [stretch], ())
+
+    assert {series: [window.end for window in found] for series, found in windows.items()} == {
+        AGE: [hour(1), hour(2), hour(3)],
+        INCOME: [hour(2)],
+    }
+    for series, found in windows.items():
+        for window, whole in zip(found, histories[series], strict=True):
+            assert window.measured.status is whole.status
+            assert dict(window.measured.values) == {
+                Metric.PSI: whole.estimate(Metric.PSI),
+                Metric.JS: whole.estimate(Metric.JS),
+                Metric.UNSEEN_RATIO: Estimate(whole.live_unseen_ratio),
+            }
+    assert [window.measured.values for window in without_metrics[AGE]] == [{}, {}, {}]
+
+
 def test_counted_brings_the_arrays_of_just_these_measurements(store: Store) -> None:
     prepared(store, 1, 2)
     save(store, measurement(1), measurement(2), measurement(2, "income"))
 
     with store.read() as conn:
-        latest = [one.measurement for one in status.latest(conn) if one.series == AGE]
+        latest = [one.measurement for one in status.latest(conn, runs.latest_done(conn)) if one.series == AGE]
         found = status.counted(conn, latest)
 
     assert found == {AGE: measurement(2)}

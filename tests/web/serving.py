@@ -1,16 +1,19 @@
 """A server on a real socket, over callables a test sets."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from starlette.routing import BaseRoute
+
 from drift_monitor.config.web import WebConfig
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.web.operational import ServerDependencies
-from drift_monitor.web.server import WebServer, build_server
+from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
+from drift_monitor.web.operational import ServerDependencies, operational_routes
+from drift_monitor.web.server import WebServer
 from tests.web.snapshots import NOON, a_snapshot
 
 PATIENCE_SECONDS = 120.0  # on a busy machine
@@ -52,7 +55,12 @@ class Service:
 
 @contextmanager
 def serving(
-    web_config: WebConfig | None = None, *, external_urls: tuple[str, ...] = (), limits: Any = None, **surface: Any
+    web_config: WebConfig | None = None,
+    *,
+    external_urls: tuple[str, ...] = (),
+    limits: Any = None,
+    routes: Sequence[BaseRoute] = (),
+    **dependencies: Any,
 ) -> Iterator[Service]:
     service = Service()
     values: dict[str, Any] = {
@@ -61,10 +69,11 @@ def serving(
         "healthy": lambda: True,
         "ready": lambda: True,
         "snapshot": a_snapshot,
-        **surface,
+        "max_series": DEFAULT_MAX_SERIES,
+        **dependencies,
     }
-    server = build_server(
-        ServerDependencies(**values),
+    server = WebServer(
+        [*operational_routes(ServerDependencies(**values)), *routes],
         web_config or WebConfig(),
         address="127.0.0.1:0",
         external_urls=external_urls,

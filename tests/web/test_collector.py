@@ -21,13 +21,13 @@ from drift_monitor.store import alerts, leases, measurements, outbox, references
 from drift_monitor.store.alerts import AlertKey, AlertRow
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.references import StoredReference
-from drift_monitor.web.metrics.collector import read_snapshot
 from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
     MonitorSnapshot,
     QueueSnapshot,
     RowsSnapshot,
     RuleSnapshot,
+    read_snapshot,
 )
 from tests.web.filled import HOUR, Counted, a_monitor, a_rule, evaluate, hold, open_store, postpone, reconfigured
 from tests.web.snapshots import NOON

@@ -15,7 +15,7 @@ import pytest
 from drift_monitor.alerting.services import Services
 from drift_monitor.store import outbox
 from drift_monitor.store.outbox import Delivery, DeliveryOutcome
-from drift_monitor.web.api.routes import RESOURCES
+from drift_monitor.web.api.resources import RESOURCES
 from tests.web.filled import HOUR, a_monitor
 from tests.web.serving import Service
 from tests.web.store_of_alerts import RULES, api_of, drifting, open_episodes

@@ -18,8 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from drift_monitor.config.web import ClientAuth, TlsConfig, TlsVersion, WebConfig
-from drift_monitor.web.protocol import ProtocolLimits
-from drift_monitor.web.server import WebServer
+from drift_monitor.web.server import ProtocolLimits, WebServer
 from tests.web import http
 from tests.web.serving import PATIENCE_SECONDS, Service, serving
 
@@ -176,7 +175,7 @@ def test_stop_does_not_wait_for_idle_and_half_open_connections() -> None:
 
 def test_taken_port_is_an_error_of_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = WebServer(PlainTextResponse("x"), f"127.0.0.1:{taken.getsockname()[1]}")
+        server = WebServer([], WebConfig(), address=f"127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(OSError, match="in use"):
             server.start()
 

@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from drift_monitor.core.divergence import Metric
-from drift_monitor.queries.status import Unmeasured
+from drift_monitor.queries.status import Unmeasured, is_stale
 from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
     MonitorSnapshot,
     RowsSnapshot,
     RuleSnapshot,
     Snapshot,
-    is_stale,
     without_stale,
 )
 

@@ -147,4 +147,4 @@ def _legend() -> Iterator[Markup]:
 def _top_share(shown: Sequence[BinBar]) -> float:
     """A round share above every bar."""
     most = max((max(bar.live, bar.reference) for bar in shown), default=0.0)
-    return next((one for one in (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8) if one >= most), 1.0)
+    return next((share for share in (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8) if share >= most), 1.0)

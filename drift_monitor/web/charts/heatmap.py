@@ -11,8 +11,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from drift_monitor.web.charts.scales import TimeScale
-from drift_monitor.web.charts.svg import CHARACTER_WIDTH, chart, element, line, rect, shortened, text
+from drift_monitor.web.charts.svg import CHARACTER_WIDTH, TimeScale, chart, element, line, rect, shortened, text
 
 WIDTH = 960.0
 _ROW, _TOP, _BOTTOM, _RIGHT = 22.0, 34.0, 26.0, 8.0
@@ -23,14 +22,17 @@ _STEP_NAMES = ("under ¼", "¼ to ½", "½ to 1", "1 to 2", "over 2 × threshold
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One feature in one stretch of time. `level`: share of the threshold, None: not measured."""
+    """One feature in one stretch of time. `level`: share of the threshold, None: not measured.
+
+    `note` and `href` are what hovering says and where a click leads, where `is_linked` says so.
+    """
 
     start: datetime
     end: datetime
     level: float | None
     is_firing: bool
-    note: str
-    href: str
+    note: str = ""
+    href: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,44 +49,41 @@ def heatmap(rows: Sequence[Row], *, start: datetime, end: datetime, title: str) 
     left = 16 + CHARACTER_WIDTH * 1.25 * min(_LABEL, max((len(row.name) for row in rows), default=0))
     height = _TOP + _ROW * len(rows) + _BOTTOM
     times = TimeScale(start, end, left, WIDTH - _RIGHT)
-    parts = [*_legend(left), *_ticks(times, height)]
+    parts = list(_legend(left))
+    for at, label in times.ticks():
+        parts.append(line(times(at), _TOP - 2, times(at), height - _BOTTOM + 4, "grid"))
+        parts.append(text(times(at), height - _BOTTOM + 18, label, "tick", anchor="middle"))
     for position, row in enumerate(rows):
-        parts.extend(_row(row, times, _TOP + position * _ROW, left))
+        y = _TOP + position * _ROW
+        name = text(left - 8, y + 15, shortened(row.name, _LABEL), "name", anchor="end")
+        parts.append(element("a", element("title", row.name), name, href=row.href))
+        parts.extend(_cells(row.cells, times, y))
     return chart(WIDTH, height, title, parts)
 
 
 def step(level: float | None) -> str:
     """The class of a level."""
-    if level is None:
-        return "unmeasured"
-    return f"step{sum(level >= bound for bound in STEPS)}"
+    return "unmeasured" if level is None else f"step{sum(level >= bound for bound in STEPS)}"
 
 
-def _row(row: Row, times: TimeScale, y: float, left: float) -> Iterator[Markup]:
-    label = text(left - 8, y + 15, shortened(row.name, _LABEL), "name", anchor="end")
-    yield element("a", element("title", row.name), label, href=row.href)
-    for (style, is_firing), group in groupby(row.cells, key=lambda cell: (step(cell.level), cell.is_firing)):
-        cells = list(group)
+def is_linked(level: float | None) -> bool:
+    """Whether a cell of this level leads to its window: from half of the threshold on, or where there is no value."""
+    return level is None or level >= STEPS[1]
+
+
+def _cells(cells: Sequence[Cell], times: TimeScale, y: float) -> Iterator[Markup]:
+    for (style, is_firing), group in groupby(cells, key=lambda cell: (step(cell.level), cell.is_firing)):
+        neighbours = list(group)
         is_calm = style in ("step0", "step1", "unmeasured") and not is_firing
-        for run in [cells] if is_calm else [[cell] for cell in cells]:
-            yield from _cells(run, style, times, y)
-
-
-def _cells(run: Sequence[Cell], style: str, times: TimeScale, y: float) -> Iterator[Markup]:
-    x, right = times(run[0].start), times(run[-1].end)
-    boxes = [rect(x, y + 1, right - x, _ROW - 2, f"cell {style}")]
-    if run[0].is_firing:
-        boxes.append(rect(x, y + _ROW - 5, right - x, 4, "firing"))
-    if len(run) > 1 or style in ("step0", "step1"):
-        yield from boxes
-        return
-    yield element("a", element("title", run[0].note), *boxes, href=run[0].href, tabindex=-1)
-
-
-def _ticks(times: TimeScale, height: float) -> Iterator[Markup]:
-    for at, label in times.ticks():
-        yield line(times(at), _TOP - 2, times(at), height - _BOTTOM + 4, "grid")
-        yield text(times(at), height - _BOTTOM + 18, label, "tick", anchor="middle")
+        for run in [neighbours] if is_calm else [[cell] for cell in neighbours]:
+            x, right = times(run[0].start), times(run[-1].end)
+            boxes = [rect(x, y + 1, right - x, _ROW - 2, f"cell {style}")]
+            if is_firing:
+                boxes.append(rect(x, y + _ROW - 5, right - x, 4, "firing"))
+            if len(run) == 1 and is_linked(run[0].level):
+                yield element("a", element("title", run[0].note), *boxes, href=run[0].href, tabindex=-1)
+            else:
+                yield from boxes
 
 
 def _legend(left: float) -> Iterator[Markup]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from drift_monitor.core.divergence import DIVERGENCES as divergence_entries
-from drift_monitor.core.divergence import Gauge
 
 _LAST_GOOD = "from the last good evaluation"
 _FEATURE = ("monitor", "feature", "segment")
@@ -22,13 +21,12 @@ def _gauge(name: str, text: str, labels: tuple[str, ...]) -> Family:
     return Family(name=name, text=text, labels=labels)
 
 
-def _of_divergence(gauge: Gauge) -> Family:
-    return _gauge(gauge.family, gauge.text, (*_FEATURE, "direction") if gauge.direction else _FEATURE)
-
-
 # The family of each divergence that has one, and the direction where the family shows two.
 DIVERGENCES = {
-    metric: (_of_divergence(gauge), (gauge.direction,) if gauge.direction else ())
+    metric: (
+        _gauge(gauge.family, gauge.text, (*_FEATURE, "direction") if gauge.direction else _FEATURE),
+        gauge.direction,
+    )
     for metric, divergence in divergence_entries.items()
     if (gauge := divergence.gauge) is not None
 }

@@ -1,17 +1,38 @@
-"""Templates to answers: escaping on, unknown names are errors, links relative so that any prefix of a proxy works."""
+"""Templates to answers: escaping on, unknown names are errors, links relative so that any prefix of a proxy works.
 
+Static files are read once into a map from name to bytes: no path of a request ever reaches the file system. Their names
+carry a hash of the content, so a file may be kept for ever and a new version has a new name.
+"""
+
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from importlib.resources import files
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from drift_monitor import words
-from drift_monitor.web.pages import phrases
-from drift_monitor.web.pages.assets import ASSET_NAMES
+from drift_monitor.web import phrases
+
+_TYPES: Final = {"page.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+_FILES: Final = {name: files("drift_monitor.web").joinpath("static", name).read_bytes() for name in _TYPES}
+_HASHED: Final = {
+    name: f"{name.partition('.')[0]}-{hashlib.sha256(content).hexdigest()[:12]}.{name.partition('.')[2]}"
+    for name, content in _FILES.items()
+}
+_ASSETS: Final = {_HASHED[name]: (content, _TYPES[name]) for name, content in _FILES.items()}
+
+
+def static_file(request: Request) -> Response:
+    """`/static/NAME`."""
+    content, media_type = _ASSETS.get(request.path_params["name"], (None, ""))
+    if content is None:
+        return PlainTextResponse("There is no such file.\n", 404)
+    return Response(content, media_type=media_type, headers={"Cache-Control": "public, max-age=31536000, immutable"})
 
 
 class Links:
@@ -24,10 +45,10 @@ class Links:
         return self.root
 
     def asset(self, name: str) -> str:
-        return f"{self.root}static/{ASSET_NAMES[name]}"
+        return f"{self.root}static/{_HASHED[name]}"
 
-    def monitor(self, monitor: str) -> str:
-        return f"{self.root}monitors/{quote(monitor, safe='')}"
+    def monitor(self, monitor: str, **query: str | None) -> str:
+        return f"{self.root}monitors/{quote(monitor, safe='')}{query_text(query)}"
 
     def feature(self, monitor: str, feature: str, **query: str | None) -> str:
         return f"{self.monitor(monitor)}/features/{quote(feature, safe='')}{query_text(query)}"
@@ -53,34 +74,25 @@ def links_of(request: Request) -> Links:
 
 def render(request: Request, template: str, *, at: datetime, status: int = 200, **values: Any) -> HTMLResponse:
     """A page; `at` is the moment it shows."""
-    page = _TEMPLATES.get_template(template)
-    content = page.render(
+    content = _TEMPLATES.get_template(template).render(
         links=links_of(request),
         at=at,
         ago=lambda moment: phrases.ago_text(moment, at),
         age=lambda moment: words.age(at - moment),
         **values,
     )
+    # A name from elsewhere may hold what is no character.
     return HTMLResponse(content.encode("utf-8", "replace"), status)
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("drift_monitor.web", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(phrases=phrases, words=words)
-    environment.filters.update(
-        number=words.number,
-        share=words.percent,
-        count=words.count,
-        instant=phrases.instant_text,
-        iso=phrases.iso_text,
-    )
-    return environment
-
-
-_TEMPLATES = _environment()
+_TEMPLATES: Final = Environment(
+    loader=PackageLoader("drift_monitor.web", "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.globals.update(words=words)
+_TEMPLATES.filters.update(
+    number=words.number, share=words.percent, count=words.count, instant=phrases.instant_text, iso=phrases.iso_text
+)

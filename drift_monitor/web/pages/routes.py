@@ -1,7 +1,7 @@
 """The pages for people, drawn on the server: everything is there without JavaScript and without any other host.
 
     /                                          what fires, how the monitors are
-    /monitors/{monitor}                        its features over time, its evaluations and episodes
+    /monitors/{monitor}                        its features over time, a page at a time; its evaluations and episodes
     /monitors/{monitor}/features/{feature}     bins, history and alerts of one feature
     /runbooks                                  what to do about each alert
     /static/{name}                             the style sheet and the icon, under names with their hash
@@ -11,39 +11,33 @@ Names of features are data and may hold slashes: addresses are split before they
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 from urllib.parse import unquote
 
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from drift_monitor.clock import Clock
-from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.errors import InputError, StoreError
 from drift_monitor.queries.status import Readable
 from drift_monitor.telemetry.logs import WARN, log_failure
-from drift_monitor.web.pages.assets import asset_routes
 from drift_monitor.web.pages.feature import show_feature
 from drift_monitor.web.pages.monitor import show_monitor
 from drift_monitor.web.pages.overview import show_overview
-from drift_monitor.web.pages.rendering import raw_path, render
+from drift_monitor.web.pages.rendering import raw_path, render, static_file
 from drift_monitor.web.pages.runbooks import show_runbooks
 
 _logger = logging.getLogger(__name__)
-_RETRY_SECONDS = 5
+_RETRY_SECONDS: Final = 5  # a store that restarts is back by then
+_TITLES: Final = {400: "This address can't be read", 404: "Not found", 503: "The store can't be read"}
 
 
-class _AnyText(Convertor[str]):
+class _AnyText(PathConvertor):
     """Also line feeds, which starlette's `path` stops at: a column's name may hold them."""
 
     regex = r"[\s\S]*"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("any_text", _AnyText())
@@ -59,9 +53,12 @@ def page_routes(services: Callable[[], Readable], clock: Clock) -> Sequence[Base
                 return show(request, services())
             except StoreError as error:
                 log_failure(_logger, WARN, "page_unavailable", "A page could not be shown.", error)
-                return _unavailable(request, clock, error)
+                hint = "Alerts and measurements are kept in the store; nothing is lost. Try again in a few seconds."
+                refusal = _refusal(request, clock, 503, f"{error}.", hint)
+                refusal.headers["Retry-After"] = str(_RETRY_SECONDS)
+                return refusal
             except InputError as error:
-                return _refused(request, clock, str(error))
+                return _refusal(request, clock, 400, str(error), "Follow a link of the overview instead.")
 
         return page
 
@@ -69,60 +66,28 @@ def page_routes(services: Callable[[], Readable], clock: Clock) -> Sequence[Base
         Route("/", endpoint(show_overview), methods=["GET"]),
         Route("/runbooks", endpoint(show_runbooks), methods=["GET"]),
         Route("/monitors/{rest:any_text}", endpoint(_show_below_monitors), methods=["GET"]),
-        *asset_routes(),
+        Route("/static/{name}", static_file, methods=["GET"]),
     ]
 
 
 def _show_below_monitors(request: Request, services: Readable) -> Response:
+    page, missing = None, "There is no such page."
     match [unquote(part) for part in raw_path(request).strip("/").split("/")]:
-        case ["monitors", name]:
-            monitor = _find(services, name)
-            if monitor is not None:
-                return show_monitor(request, services, monitor)
-            return _missing(request, services.clock, f"No monitor is called {name}.")
-        case ["monitors", name, "features", feature]:
-            monitor = _find(services, name)
+        case ["monitors", name, *rest] if not rest or (len(rest) == 2 and rest[0] == "features"):
+            monitor = next((monitor for monitor in services.config.monitors if monitor.name == name), None)
             if monitor is None:
-                return _missing(request, services.clock, f"No monitor is called {name}.")
-            page = show_feature(request, services, monitor, feature)
-            if page is not None:
-                return page
-            return _missing(request, services.clock, f"Monitor {name} has no feature {feature}, or not in that window.")
-        case _:
-            return _missing(request, services.clock, "There is no such page.")
-
-
-def _find(services: Readable, name: str) -> MonitorConfig | None:
-    return next((one for one in services.config.monitors if one.name == name), None)
-
-
-def _missing(request: Request, clock: Clock, message: str) -> Response:
+                missing = f"No monitor is called {name}."
+            elif not rest:
+                page = show_monitor(request, services, monitor)
+            else:
+                page = show_feature(request, services, monitor, rest[1])
+                missing = f"Monitor {name} has no feature {rest[1]}, or not in that window."
+    if page is not None:
+        return page
     hint = "It may have been renamed or removed from the configuration."
-    return render(request, "error.html", at=clock.now(), status=404, title="Not found", message=message, hint=hint)
+    return _refusal(request, services.clock, 404, missing, hint)
 
 
-def _refused(request: Request, clock: Clock, message: str) -> Response:
-    hint = "Follow a link of the overview instead."
-    return render(
-        request,
-        "error.html",
-        at=clock.now(),
-        status=400,
-        title="This address can't be read",
-        message=message,
-        hint=hint,
-    )
-
-
-def _unavailable(request: Request, clock: Clock, error: StoreError) -> Response:
-    page = render(
-        request,
-        "error.html",
-        at=clock.now(),
-        status=503,
-        title="The store can't be read",
-        message=f"{error}.",
-        hint="Alerts and measurements are kept in the store; nothing is lost. Try again in a few seconds.",
-    )
-    page.headers["Retry-After"] = str(_RETRY_SECONDS)
-    return page
+def _refusal(request: Request, clock: Clock, status: int, message: str, hint: str) -> Response:
+    values = {"title": _TITLES[status], "message": message, "hint": hint}
+    return render(request, "error.html", at=clock.now(), status=status, **values)

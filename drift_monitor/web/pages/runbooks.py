@@ -53,36 +53,31 @@ def show_runbooks(request: Request, services: Readable) -> Response:
 
 def read_sections(text: str) -> Sequence[RunbookSection]:
     """The sections of a page in this kind of Markdown."""
-    parts = re.split(r"^#+ +", text, flags=re.MULTILINE)[1:]
-    return [_section(*part.partition("\n")[::2]) for part in parts]
-
-
-def _section(title: str, body: str) -> RunbookSection:
-    anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-    return RunbookSection(title=title, anchor=anchor, blocks=list(_blocks(body)))
+    sections = []
+    for part in re.split(r"^#+ +", text, flags=re.MULTILINE)[1:]:
+        title, _, body = part.partition("\n")
+        anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        sections.append(RunbookSection(title=title, anchor=anchor, blocks=list(_blocks(body))))
+    return sections
 
 
 def _blocks(body: str) -> Iterator[Block]:
     for paragraph in re.split(r"\n\s*\n", body.strip()):
         items = re.split(r"^(?=\d+\. )", paragraph, flags=re.MULTILINE)
         is_list = _ITEM.match(paragraph) is not None
-        told = (_ITEM.sub("", item, count=1) if is_list else item for item in items if item.strip())
-        found = [_spans(" ".join(one.split())) for one in told]
-        if found:
-            yield Block(found, is_list)
+        texts = (_ITEM.sub("", item, count=1) if is_list else item for item in items if item.strip())
+        spans = [_spans(" ".join(text.split())) for text in texts]
+        if spans:
+            yield Block(spans, is_list)
 
 
 def _spans(text: str) -> Sequence[Inline]:
-    found, end = [], 0
+    spans, end = [], 0
     for match in _SPAN.finditer(text):
-        found.append(Inline("text", text[end : match.start()]))
-        found.append(_marked(match))
+        spans.append(Inline("text", text[end : match.start()]))
+        kind = str(match.lastgroup).replace("url", "link")
+        # A link to a file of the repository leads nowhere in this service: its text stays.
+        url = match["url"] if kind == "link" and match["url"].startswith("#") else ""
+        spans.append(Inline("text" if kind == "link" and not url else kind, match[kind], url))
         end = match.end()
-    return [span for span in (*found, Inline("text", text[end:])) if span.text]
-
-
-def _marked(match: re.Match[str]) -> Inline:
-    kind = str(match.lastgroup).replace("url", "link")
-    # A file of the repository is none of this service.
-    url = match["url"] if kind == "link" and match["url"].startswith("#") else ""
-    return Inline("text" if kind == "link" and not url else kind, match[kind], url)
+    return [span for span in (*spans, Inline("text", text[end:])) if span.text]

@@ -1,14 +1,22 @@
-"""One sentence on one measurement: which way it moved, how much, and how sure that is."""
+"""What one window says of a feature: a sentence on the measurement, and what each rule made of it.
+
+Which way it moved, how much, and how sure that is; then state, number, threshold and reason of each rule, in words.
+"""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
+from drift_monitor import words
+from drift_monitor.config.schema import MonitorConfig
+from drift_monitor.core.alerting import INACTIVE, AlertPhase, advance
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Metric
-from drift_monitor.core.rules import MeasurementStatus
+from drift_monitor.core.rules import Comparand, MeasurementStatus, Rule, Severity
+from drift_monitor.store.alerts import AlertRecord, AlertRow
 from drift_monitor.store.measurements import Measurement
-from drift_monitor.words import count, number
 
 
 class Unit(StrEnum):
@@ -18,8 +26,12 @@ class Unit(StrEnum):
     BITS = "bits"
 
     @property
-    def factor(self) -> float:
+    def per_nat(self) -> float:
         return 1.0 if self is Unit.NATS else 1.0 / math.log(2.0)
+
+    def factor(self, metric: Metric) -> float:
+        """What a stored value of a metric is multiplied with to be shown."""
+        return self.per_nat if metric.unit == "nats" else 1.0
 
 
 @dataclass(frozen=True)
@@ -38,42 +50,104 @@ _HEADLINES = {
 }
 
 
-def verdict(one: Measurement, unit: Unit = Unit.NATS) -> Headline:
+def verdict(measurement: Measurement, unit: Unit) -> Headline:
     """What this measurement says."""
-    match one.status:
+    live, reference = words.count(measurement.live_rows), words.count(measurement.reference_rows)
+    rows = f"{live} live rows against {reference} reference rows"
+    match measurement.status:
         case MeasurementStatus.OK:
-            direction = one.direction or Direction.NONE
-            return Headline(_HEADLINES[direction], _sentence(one, direction, unit))
+            direction = measurement.direction or Direction.NONE
+            # The divergence that is large comes first.
+            order = [Metric.KL_LIVE_REFERENCE, Metric.KL_REFERENCE_LIVE]
+            first, second = reversed(order) if direction is Direction.LOST else order
+            floor = ""
+            if measurement.noise_floor is not None:
+                floor = f"; sampling alone gives about {words.number(unit.per_nat * measurement.noise_floor)}"
+            said = (
+                f"{first.label} is {_estimate(measurement, first, unit)}, "
+                f"{second.label} {_estimate(measurement, second, unit)}{floor}. {rows}."
+            )
+            return Headline(_HEADLINES[direction], said)
         case MeasurementStatus.INSUFFICIENT_DATA:
-            return Headline("Not measured: too few rows to compare.", f"{_rows(one)}; alerts stay as they were.")
+            return Headline("Not measured: too few rows to compare.", f"{rows}; alerts stay as they were.")
         case MeasurementStatus.NO_DATA:
-            return Headline("Not measured: one side has no rows.", f"{_rows(one)}; alerts stay as they were.")
+            return Headline("Not measured: one side has no rows.", f"{rows}; alerts stay as they were.")
         case MeasurementStatus.FAILED:
-            return Headline("Not measured: the feature could not be read.", one.error or "The reason is not known.")
+            reason = measurement.error or "The reason is not known."
+            return Headline("Not measured: the feature could not be read.", reason)
 
 
-def _sentence(one: Measurement, direction: Direction, unit: Unit) -> str:
-    forward = f"KL(live‖reference) is {_estimate(one, Metric.KL_LIVE_REFERENCE, unit)}"
-    backward = f"KL(reference‖live) {_estimate(one, Metric.KL_REFERENCE_LIVE, unit)}"
-    if direction is Direction.LOST:
-        forward, backward = (
-            f"KL(reference‖live) is {_estimate(one, Metric.KL_REFERENCE_LIVE, unit)}",
-            f"KL(live‖reference) {_estimate(one, Metric.KL_LIVE_REFERENCE, unit)}",
-        )
-    floor = "" if one.noise_floor is None else f"; sampling alone gives about {number(unit.factor * one.noise_floor)}"
-    return f"{forward}, {backward}{floor}. {_rows(one)}."
-
-
-def _estimate(one: Measurement, metric: Metric, unit: Unit) -> str:
-    value, low, high, _ = one.estimate(metric)
+def _estimate(measurement: Measurement, metric: Metric, unit: Unit) -> str:
+    value, low, high, _ = measurement.estimate(metric).scaled(unit.factor(metric))
     if value is None:
         return "not known"
-    text = f"{number(unit.factor * value)} {unit.value}"
+    text = f"{words.number(value)} {unit.value}"
     if low is None or high is None:
         return text
-    ends = f"{number(unit.factor * low)} to {number(unit.factor * high)}"
-    return f"{text} (95 % interval without the noise: {ends})"
+    return f"{text} (95 % interval without the noise: {words.number(low)} to {words.number(high)})"
 
 
-def _rows(one: Measurement) -> str:
-    return f"{count(one.live_rows)} live rows against {count(one.reference_rows)} reference rows"
+@dataclass(frozen=True, kw_only=True)
+class RuleResult:
+    """One rule after one window, as text."""
+
+    metric: str
+    condition: str
+    state: str
+    severity: str
+    compared: str
+    since: datetime | None
+    reason: str
+
+
+def rule_results(
+    monitor: MonitorConfig, measurement: Measurement, active: Sequence[AlertRow], unit: Unit
+) -> list[RuleResult]:
+    """A result for each rule that watches features, in the order of the configuration."""
+    records = {record.key.rule: record for record in map(AlertRecord.from_json, measurement.alert_states)}
+    rows = {row.key.rule: row for row in active if row.last_window == measurement.window_end}
+    results = []
+    for rule in monitor.rules:
+        if rule.metric.is_of_monitor:
+            continue
+        record, row = records.get(rule.id), rows.get(rule.id)
+        observed = record.observation.value if record else None
+        if row is not None and row.reason:
+            reason = row.reason  # as the state machine put it
+        elif record is None:
+            reason = "this rule has not judged this window"
+        else:  # of windows of the past, what the rule saw there
+            end, revision = measurement.window_end, measurement.revision
+            reason = advance(INACTIVE, record.observation, rule, end, revision).reason
+        factor = unit.factor(rule.metric)
+        results.append(
+            RuleResult(
+                metric=rule.metric.label,
+                condition=_condition(rule, factor),
+                state=record.alert.phase.value if record else "unknown",
+                severity=rule.severity.value,
+                compared=words.amount(rule.metric, None if observed is None else factor * observed),
+                since=record.alert.since if record else None,
+                reason=reason,
+            )
+        )
+    return results
+
+
+def _condition(rule: Rule, factor: float) -> str:
+    comparand = ""
+    if rule.metric.is_divergence:
+        names = {
+            Comparand.LOWER_BOUND: "lower bound " if rule.above is not None else "upper bound ",
+            Comparand.CORRECTED: "without the noise floor ",
+            Comparand.VALUE: "value ",
+        }
+        comparand = names[rule.on]
+    windows = f" for {rule.for_windows} windows" if rule.for_windows > 1 else ""
+    return f"{comparand}{rule.side} {words.threshold(rule, factor)}{windows}"
+
+
+def worst_firing(results: Sequence[RuleResult]) -> str:
+    """The highest severity that fired after the window; empty where none did."""
+    firing = [Severity(result.severity) for result in results if result.state == AlertPhase.FIRING.value]
+    return max(firing, key=lambda severity: severity.rank).value if firing else ""

@@ -9,9 +9,8 @@ from markupsafe import Markup
 
 from drift_monitor.web.charts.bins import BinBar, bins_chart
 from drift_monitor.web.charts.heatmap import Cell, Row, heatmap, step
-from drift_monitor.web.charts.sparkline import runs, sparkline
 from drift_monitor.web.charts.svg import element, shortened
-from drift_monitor.web.charts.timeline import Band, Line, Point, Threshold, Timeline, timeline
+from drift_monitor.web.charts.timeline import Band, Line, Point, Threshold, Timeline, runs, sparkline, timeline
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.web.charts.scales import TimeScale, ValueScale
+from drift_monitor.web.charts.svg import TimeScale, ValueScale
 
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
 

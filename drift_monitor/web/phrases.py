@@ -1,16 +1,15 @@
-"""Words that pages and labels share: datasets, references, durations, directions. English, short, and nowhere else."""
+"""Words that only pages and labels need: datasets, references, reasons; all others are in `words`."""
 
 from datetime import datetime
 from typing import Final
 
+from drift_monitor import words
 from drift_monitor.alerting.labels import SelfAlert
 from drift_monitor.config.schema import FixedRange, FixedTable, Reference, SamePeriod, Trailing
 from drift_monitor.core.times import format_duration, rfc3339
 from drift_monitor.queries.status import Unmeasured
-from drift_monitor.words import age, minute
 
-QUERY: Final = "query"
-AILMENT_TEXTS: Final = {
+SELF_ALERT_TEXTS: Final = {
     SelfAlert.FAILING.value: "its evaluations fail",
     SelfAlert.STALE.value: "nothing has evaluated it for more than three intervals",
 }
@@ -26,7 +25,7 @@ UNMEASURED_TEXTS: Final = {
 
 def dataset_text(table: str | None) -> str:
     """The table's name; a query has none."""
-    return table or QUERY
+    return table or "query"
 
 
 def reference_text(reference: Reference) -> str:
@@ -45,12 +44,12 @@ def reference_text(reference: Reference) -> str:
 
 def instant_text(at: datetime) -> str:
     """A moment in UTC, to the minute."""
-    return f"{minute(at)} UTC"
+    return f"{words.minute(at)} UTC"
 
 
 def ago_text(moment: datetime, at: datetime) -> str:
     """How long ago, or in how long."""
-    length = age(at - moment)
+    length = words.age(at - moment)
     return f"{length} ago" if moment <= at else f"in {length}"
 
 

@@ -1,15 +1,12 @@
-"""What goes to the terminal: results to stdout, everything else to stderr.
+"""Tables and charts in the terminal, made with rich, and what their cells are made of.
 
-Names and labels come from users' tables, so whoever may write there chooses them: they are printed as plain text, with
-control characters escaped, and never read as markup.
+Foreign text is printed as it is, with control characters escaped, and never read as markup.
 
-Nats to bits, for whoever reads results in bits: KL and JS divergences and the noise floor, nothing else.
-
-Ids as people use them: short in tables, and the first characters are enough to say which one is meant.
+Nats to bits, for whoever reads results in bits: KL and JS divergences and the noise floor, nothing else. Ids as people
+use them: short in tables, and the first characters are enough to say which one is meant.
 """
 
 import io
-import json
 import math
 import os
 import shutil
@@ -19,38 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import click
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from drift_monitor.cli.output import emit
 from drift_monitor.core.clean import escape_unprintable
 from drift_monitor.errors import InputError
 from drift_monitor.store.measurements import Measurement
 
 _WIDE = 240  # columns where nobody looks: lines in files and pipes are not cut
-
-
-def emit(text: str, output: Path | None = None) -> None:
-    """Write a result, whole, to stdout or to a file."""
-    ended = text if text.endswith("\n") else f"{text}\n"
-    if output is not None:
-        output.write_text(ended, encoding="utf-8", newline="")
-    else:
-        click.echo(ended, nl=False)
-
-
-def emit_bytes(content: bytes, output: Path | None = None) -> None:
-    """Write a result that is no text."""
-    if output is not None:
-        output.write_bytes(content)
-    else:
-        click.echo(content, nl=False)
-
-
-def emit_json(document: Mapping[str, Any], output: Path | None = None) -> None:
-    """Write a document. NaN would be no JSON, so it is an error of ours."""
-    emit(json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False), output)
 
 
 def emit_shown(*shown: RenderableType, output: Path | None = None) -> None:
@@ -67,19 +42,9 @@ def emit_shown(*shown: RenderableType, output: Path | None = None) -> None:
         emoji=False,
         legacy_windows=False,
     )
-    for one in shown:
-        console.print(one)
+    for renderable in shown:
+        console.print(renderable)
     emit("\n".join(line.rstrip() for line in buffer.getvalue().split("\n")), output)
-
-
-def tell(message: str) -> None:
-    """A message to the person at the terminal."""
-    click.echo(f"drift-monitor: {escape_lines(message)}", err=True)
-
-
-def escape_lines(message: str) -> str:
-    """The message with its own line breaks, and nothing else that moves a cursor."""
-    return "\n".join(escape_unprintable(line) for line in message.split("\n"))
 
 
 def plain(text: str, style: str = "") -> Text:

@@ -1,0 +1,46 @@
+"""What goes to the terminal as text: results to stdout, everything else to stderr.
+
+Names and labels come from users' tables, so whoever may write there chooses them: they are printed as plain text, with
+control characters escaped. Every command needs this file, also `--version`: it imports nothing that takes long.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drift_monitor.core.clean import escape_unprintable
+
+
+def emit(text: str, output: Path | None = None) -> None:
+    """Write a result, whole, to stdout or to a file."""
+    ended = text if text.endswith("\n") else f"{text}\n"
+    if output is not None:
+        output.write_text(ended, encoding="utf-8", newline="")
+    else:
+        click.echo(ended, nl=False)
+
+
+def emit_bytes(content: bytes, output: Path | None = None) -> None:
+    """Write a result that is no text."""
+    if output is not None:
+        output.write_bytes(content)
+    else:
+        click.echo(content, nl=False)
+
+
+def emit_json(document: Mapping[str, Any], output: Path | None = None) -> None:
+    """Write a document. NaN would be no JSON, so it is an error of ours."""
+    emit(json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False), output)
+
+
+def tell(message: str) -> None:
+    """A message to the person at the terminal."""
+    click.echo(f"drift-monitor: {escape_lines(message)}", err=True)
+
+
+def escape_lines(message: str) -> str:
+    """The message with its own line breaks, and nothing else that moves a cursor."""
+    return "\n".join(escape_unprintable(line) for line in message.split("\n"))
