@@ -5,11 +5,14 @@ Property tests try the same examples in every run, however long each takes: what
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import installed
 from tests.migrated import migrate_store
+from tests.once import made_once
 from tests.postgresql import PostgresqlServer, find_binaries
 from tests.skips import SkipGate
 
@@ -55,3 +58,21 @@ def postgresql_url(postgresql_server: PostgresqlServer) -> Iterator[str]:
     name = postgresql_server.create_database()
     yield postgresql_server.url(name)
     postgresql_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the sdist, and the wheel made from it."""
+    return made_once(tmp_path_factory, "built", installed.build)
+
+
+@pytest.fixture(scope="session")
+def wheel(built: Path) -> Path:
+    return installed.the_wheel(built)
+
+
+@pytest.fixture(scope="session")
+def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`drift-monitor` of an environment that holds the wheel and what it asks for, nothing else."""
+    environment = made_once(tmp_path_factory, "environment", lambda folder: installed.install(wheel, folder))
+    return environment / "bin" / "drift-monitor"

@@ -259,7 +259,7 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """The reader's machine before the page: three programs, a table, and somebody to be told."""
     binaries = find_binaries()
     assert binaries is not None, "no PostgreSQL: install the server, or the test dependency pgserver"
@@ -285,7 +285,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             (root / "etc" / name / f"{name}.yml").write_text(text, encoding="utf-8")
         stack.enter_context(_prometheus(prometheus, root, ports["prometheus"]))
         stack.enter_context(_alertmanager(alertmanager, root, ports["alertmanager"]))
-        yield Machine(root, ports, server, hook, _wheel(root), stack)
+        yield Machine(root, ports, server, hook, wheel, stack)
 
 
 def _prometheus(program: str, root: Path, port: int) -> Any:
@@ -298,14 +298,6 @@ def _alertmanager(program: str, root: Path, port: int) -> Any:
     flags = (f"--config.file={root}/etc/alertmanager/alertmanager.yml", f"--storage.path={root}/alertmanager-data")
     listen = (f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=")
     return started((program, *flags, *listen), root / "alertmanager.log", f"http://127.0.0.1:{port}/-/ready")
-
-
-def _wheel(folder: Path) -> Path:
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "dist", ROOT]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = (folder / "dist").glob("*.whl")
-    return wheel
 
 
 @pytest.fixture(scope="module")

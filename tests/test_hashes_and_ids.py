@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_monitor.config.loading import parse
+from drift_monitor.config.outbound import ANYWHERE
 from drift_monitor.config.schema import Config
 from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, NumericProfile, Uniform, make_spec
 from drift_monitor.core.bins import BooleanBins, CategoricalBins, Kind, NumericBins, ValueType
@@ -203,13 +204,19 @@ def posts() -> dict[str, str]:
     """What is posted of two alerts, to a webhook and to an Alertmanager: headers that say which it is, and bytes."""
     key = NotificationKey(monitor="m", window_end=NOON, revision=0, receiver="hook")
     (message,) = messages(
-        key, [_alert(AlertStatus.RESOLVED), _alert(AlertStatus.FIRING)], external_url="https://d.example"
+        key,
+        [_alert(AlertStatus.RESOLVED), _alert(AlertStatus.FIRING)],
+        max_alerts=0,
+        external_url="https://d.example",
+        send_resolved=True,
     )
     with receiver() as webhook, receiver() as alertmanager:
-        WebhookSender(configured("webhook", url=webhook.url, secret="whsec_c2VjcmV0")).send(
+        WebhookSender(configured("webhook", url=webhook.url, secret="whsec_c2VjcmV0"), ANYWHERE).send(
             message.id, message.body, NOON
         )
-        AlertmanagerSender(configured("alertmanager", urls=[alertmanager.url])).send(message.id, message.body, NOON)
+        AlertmanagerSender(configured("alertmanager", urls=[alertmanager.url]), ANYWHERE).send(
+            message.id, message.body, NOON
+        )
     return {
         "webhook": _received(webhook),
         "webhook, id": _header(webhook, "webhook-id"),

@@ -79,7 +79,7 @@ def _state(services: Services, conn: Transaction, receivers: Collection[str]) ->
     for monitor in services.config.monitors:
         concerned = state.keys() & set(monitor.receivers)
         entries = notification_log.of_open_episodes(conn, monitor.name) if concerned else ()
-        sent = {(entry.receiver, entry.episode_id) for entry in entries if entry.state is LogState.TOLD}
+        sent = {(entry.receiver, entry.episode_id) for entry in entries if entry.state is LogState.SENT}
         # Rendering reads the measurements: only where some receiver is to be sent them.
         for event in firing_events(services, conn, monitor) if sent else ():
             for name in concerned:

@@ -196,6 +196,7 @@ def _numbers(context: AlertContext) -> Mapping[str, str]:
                 texts["direction"] = measurement.direction.value if measurement.direction else ""
     return {
         **texts,
+        # Six digits: enough to compute with, and no noise of binary fractions.
         **{name: f"{value:.6g}" for name, value in values.items() if value is not None},
         **{name: str(count) for name, count in rows.items() if count is not None},
         **{name: rfc3339(at) for name, at in times.items() if at is not None},

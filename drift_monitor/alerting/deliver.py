@@ -22,7 +22,7 @@ from drift_monitor.telemetry.steps import Step
 
 _logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=60)  # longer than the total deadline of a sender, so that nobody else sends meanwhile
+SEND_LEASE = timedelta(seconds=60)  # longer than the total deadline of a sender, so that nobody else sends meanwhile
 MIN_DELAY = timedelta(seconds=1)
 MAX_DELAY = timedelta(minutes=5)  # a receiver that is back is found within minutes
 MAX_RETRY_AFTER = timedelta(hours=1)  # whatever a receiver asks for: it must not park a page for a day
@@ -34,7 +34,7 @@ def deliver_next(
     *,
     receivers: Collection[str] | None = None,
     monitors: Collection[str] | None = None,
-    lease: timedelta = LEASE,
+    lease: timedelta = SEND_LEASE,
 ) -> bool:
     """Send the next notification that may be sent (to the receivers, of the monitors named); False if there is none."""
     names = tuple(services.senders) if receivers is None else tuple(receivers)

@@ -43,7 +43,7 @@ class Context:
 
     monitor: str
     window_end: datetime
-    revision: int = 0
+    revision: int
     repeated_at: datetime | None = None
     is_past: bool = False
 
@@ -66,7 +66,7 @@ def dispatch(
     active_silences = silences.active(conn)
     entries = notification_log.of_episodes(conn, [event.episode_id for event in events])
     entry_of = {(entry.episode_id, entry.receiver): entry for entry in entries}
-    now = services.store.now(conn)
+    now = services.store.now(conn)  # the database's clock: every replica counts repeats from it
     for name in receivers:
         receiver = services.config.receiver(name)
         decisions = [
@@ -74,6 +74,7 @@ def dispatch(
             for event in events
         ]
         if not receiver.is_told_the_state:
+            # In the transaction of what caused the events: no state without its message, no message without its state.
             outbox.add(conn, _notifications(services, context, receiver, decisions))
         begun = [
             LogEntry(
@@ -98,8 +99,8 @@ def _decide(
     is_past: bool,
 ) -> Decision:
     if not event.is_beginning:
-        if entry is not None and entry.state is LogState.TOLD:
-            return Decision(event=event, reason=None, state=LogState.TOLD)
+        if entry is not None and entry.state is LogState.SENT:
+            return Decision(event=event, reason=None, state=LogState.SENT)
         return Decision(event=event, reason=BEGINNING_NOT_SENT, state=LogState.WITHHELD)
     silence = covering(active_silences, event.alert.labels)
     if silence is not None:
@@ -107,7 +108,7 @@ def _decide(
     # A receiver of state is sent what is true now, also where a backfill found it.
     if is_past and not receiver.is_told_the_state:
         return Decision(event=event, reason=BACKFILL, state=LogState.WITHHELD)
-    return Decision(event=event, reason=None, state=LogState.TOLD)
+    return Decision(event=event, reason=None, state=LogState.SENT)
 
 
 def _notifications(

@@ -72,6 +72,7 @@ def record(
     """Open and close episodes, put the notifications into the outbox; the alert rows, which the caller has to save."""
     rules = {rule.id: rule for rule in monitor.rules}
     measured = {(measurement.feature, measurement.segment) for measurement in result.watched.measurements}
+    # In the order of keys: parts of notifications and their ids follow from it, also when a commit is repeated.
     changes = [
         AlertChange(
             key=key,
@@ -128,7 +129,7 @@ def _episode_after(
                 opened_revision=result.revision,
                 peak_value=state.peak,
             )
-            alerts.open_episode(conn, episode)
+            alerts.open_episode(conn, episode)  # where a lost answer hid that it is stored, this is the same one
             return episode.id
         case Change.RESOLVED:
             if current is not None:
@@ -213,6 +214,7 @@ def resolved_alert(sent: Mapping[str, Any], at: datetime, reason: str) -> Alert:
     """The end of an alert, from what a receiver was sent of its beginning: the same labels and fingerprint."""
     alert = alert_from(sent)
     name = " of ".join(alert.labels[label] for label in ("feature", "monitor") if label in alert.labels)
+    # Only addresses stay: numbers of the beginning would be read as those of the end.
     annotations = {
         **{name: text for name, text in alert.annotations.items() if name.endswith("_url")},
         "summary": f"{name}: {alert.labels.get('metric', alert.labels['alertname'])} is over ({reason})",
@@ -235,7 +237,7 @@ def close_removed(services: Services, conn: Transaction, monitor: str) -> None:
     ]
     configured = {receiver.name for receiver in services.config.receivers}
     receivers = sorted({entry.receiver for entry in entries} & configured)
-    dispatch(services, conn, Context(monitor=monitor, window_end=now), receivers, events)
+    dispatch(services, conn, Context(monitor=monitor, window_end=now, revision=0), receivers, events)
 
 
 def former_rule(alert: AlertRow | Episode, threshold: float) -> Rule:

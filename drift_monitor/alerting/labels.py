@@ -36,6 +36,7 @@ def drift_labels(monitor: MonitorConfig, feature: str, segment: str, rule: Rule)
         "rule": rule.id,
         "severity": rule.severity.value,
     }
+    # Alertmanager drops labels without a value; a silence has to see the same set.
     return {**monitor.labels, **{name: value for name, value in own.items() if value}}
 
 

@@ -67,7 +67,7 @@ def _due_episodes(
     def is_due(episode: str, receiver: str) -> bool:
         entry = entry_of.get((episode, receiver))
         if entry is None or entry.state is LogState.SILENCED:
-            return True
+            return True  # never sent: no interval has to pass, and an acknowledgement is of something known
         if entry.state is LogState.WITHHELD or episode in acknowledged:
             return False
         interval = services.config.receiver(receiver).repeat_interval

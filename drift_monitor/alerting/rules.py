@@ -15,7 +15,7 @@ from datetime import datetime
 
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Change, Transition, advance
 from drift_monitor.core.bins import BinSpec
-from drift_monitor.core.divergence import DIVERGENCES, Estimate, Metric
+from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.panes import Span
 from drift_monitor.core.rules import Measured, MeasurementStatus, Observation, Rule, judge
 from drift_monitor.store.alerts import AlertKey, AlertRecord
@@ -59,18 +59,23 @@ class Window:
     observations: Observations
 
 
-def measured_feature(measurement: Measurement) -> Measured:
-    """What the rules of a feature are judged on."""
-    values = {metric: measurement.estimate(metric) for metric in DIVERGENCES} | {
-        Metric.MISSING_RATIO: Estimate(measurement.live_missing_ratio),
-        Metric.UNSEEN_RATIO: Estimate(measurement.live_unseen_ratio),
-    }
+def measured_feature(measurement: Measurement, metrics: Iterable[Metric] = tuple(Metric)) -> Measured:
+    """What the rules of a feature are judged on, as far as they ask for it."""
+    values = {}
+    for metric in metrics:
+        if metric.is_divergence:
+            values[metric] = measurement.estimate(metric)
+        elif metric is Metric.MISSING_RATIO:
+            values[metric] = Estimate(measurement.live_missing_ratio)
+        elif metric is Metric.UNSEEN_RATIO:
+            values[metric] = Estimate(measurement.live_unseen_ratio)
     return Measured(status=measurement.status, values=values)
 
 
 def measured_monitor(rows: int, newest: datetime | None, settled_at: datetime) -> Measured:
     """What the rules of the monitor itself are judged on: rows of the window, and the age of its newest row."""
     age = (settled_at - newest).total_seconds() if newest is not None else None
+    # Not `now`: an evaluation that catches up sees the age that was.
     values: Mapping[Metric, Estimate] = {
         Metric.ROWS: Estimate(value=float(rows)),
         Metric.FRESHNESS: Estimate(value=age),
@@ -78,10 +83,11 @@ def measured_monitor(rows: int, newest: datetime | None, settled_at: datetime) -
     return Measured(status=MeasurementStatus.OK, values=values)
 
 
-def observe(rules: Iterable[Rule], watched: Watched) -> dict[AlertKey, Observation]:
+def observe(rules: Sequence[Rule], watched: Watched) -> dict[AlertKey, Observation]:
     """What each rule saw of each feature, and of the monitor."""
+    asked = {rule.metric for rule in rules}
     features = [
-        (measurement.feature, measurement.segment, measured_feature(measurement))
+        (measurement.feature, measurement.segment, measured_feature(measurement, asked))
         for measurement in watched.measurements
     ]
     observations: dict[AlertKey, Observation] = {}

@@ -30,7 +30,7 @@ from drift_monitor.words import minute
 RECOVERED = "recovered"
 FAILURES = 3  # one failed evaluation is retried, and mostly succeeds: it pages nobody
 LONGEST_STREAK = timedelta(hours=1)  # a monitor that runs daily would need three days for three failures
-STALE_INTERVALS = 3
+STALE_INTERVALS = 3  # one may be late and the next one catch up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def _write(services: Services, monitor: MonitorConfig, watching_since: datetime,
         annotations = {**fired.annotations, "summary": text, "description": f"{text}, since {minute(now)} UTC."}
         alert = replace(fired, status=AlertStatus.RESOLVED, annotations=annotations, ends_at=now)
         events.append(AlertEvent(episode_id=episode.id, alert=alert))
-    dispatch(services, conn, Context(monitor=monitor.name, window_end=now), monitor.receivers, events)
+    dispatch(services, conn, Context(monitor=monitor.name, window_end=now, revision=0), monitor.receivers, events)
 
 
 def _changes(
@@ -94,6 +94,7 @@ def _changes(
     """What began and what is over."""
     conditions = {condition.kind: condition for condition in _examine(services, conn, monitor, watching_since)}
     opened = {SelfAlert(episode.key.rule): episode for episode in _open_episodes(conn, monitor)}
+    # Who fails can't succeed: that it is stale, too, would page twice for one cause.
     beginning = {SelfAlert.FAILING} if SelfAlert.FAILING in conditions else set(conditions)
     return (
         tuple(conditions[kind] for kind in sorted(beginning - opened.keys())),

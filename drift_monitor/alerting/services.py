@@ -10,7 +10,7 @@ from drift_monitor.notify.factory import Sender
 from drift_monitor.sources.source import Source
 from drift_monitor.store.connection import Store
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.telemetry.steps import StepObserver, log_step
+from drift_monitor.telemetry.steps import StepObserver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Services:
     clock: Clock
     telemetry: Telemetry
     owner: str
-    external_url: str = ""
-    observe_step: StepObserver = field(default=log_step)
+    external_url: str
+    observe_step: StepObserver
     # By monitor, while its past is being evaluated in this process: pages show it. The only part that changes.
     past: dict[str, PastProgress] = field(default_factory=dict)

@@ -72,7 +72,7 @@ def expire_silence(store: Store, id: str) -> Silence:
     return store.transact(work)
 
 
-def list_silences(store: Store, *, with_expired: bool = False) -> Sequence[tuple[Silence, SilenceState]]:
+def list_silences(store: Store, *, with_expired: bool) -> Sequence[tuple[Silence, SilenceState]]:
     """The silences, each with its present state."""
     with store.read() as conn:
         now = store.now(conn)
@@ -163,6 +163,7 @@ def _check_times(start: datetime, end: datetime, now: datetime) -> None:
 
 def _words(name: str, text: str) -> str:
     """Text that a person wrote, on one line or several; empty or endless text is refused."""
+    # Line breaks stay: a comment may be a paragraph. NUL and lone surrogates no store can hold.
     words = re.sub(r"[^\S\n]+", " ", clean_text(text)).strip()
     if not words:
         raise InputError(f"{name}: is empty; others need to know")

@@ -4,7 +4,6 @@ Runs in editors and hooks at every save, so it loads the configuration's rooms o
 loaded for `--connect`.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,7 @@ import click
 
 from drift_monitor.cli.main import load_part
 from drift_monitor.cli.output import emit, escape_lines
-from drift_monitor.config.document import parse_document, read_text
-from drift_monitor.config.loading import load
-from drift_monitor.config.report import Report
+from drift_monitor.config.loading import load_with_places
 from drift_monitor.errors import ConfigError, Problem
 
 
@@ -39,19 +36,18 @@ def check_config(context: click.Context, files: Sequence[Path], connect: bool) -
 def _check(file: Path, connect: bool) -> tuple[Sequence[Problem], Sequence[str]]:
     """The mistakes of a file, in its order, and what is to be said besides."""
     try:
-        config = load(file)
+        config, document = load_with_places(file)
     except ConfigError as error:
         return error.problems, ()
     mistakes: list[Problem] = []
     notes = list(config.notes)
     remarks: Sequence[str] = ()
     if connect:
-        report = Report(document=parse_document(read_text(file), str(file), os.environ))
         findings, remarks = load_part("check-config --connect")(config)
         for finding in findings:
-            place = report.place(finding.path)
+            place = document.place(finding.path)
             problems = mistakes if finding.is_mistake else notes
-            problems.append(Problem(str(file), place.line, place.column, finding.message))
+            problems.append(Problem(document.file, place.line, place.column, finding.message))
     mistakes.sort(key=lambda mistake: (mistake.line, mistake.column))
     return mistakes, [*map(_note_line, notes), *(f"  {remark}" for remark in remarks)]
 

@@ -68,6 +68,12 @@ class Document:
     broken: frozenset[Path_]
     problems: tuple[Problem, ...]
 
+    def place(self, path: Path_) -> Place:
+        """Where the value at a path stands, or the nearest value around it."""
+        while path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
 
 def read_text(path: Path) -> str:
     """The text of a file; raises ConfigError when it can't be read, is too large or is not UTF-8."""

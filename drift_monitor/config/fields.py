@@ -1,37 +1,94 @@
-"""The kinds of value a key can hold, as pydantic types that say what they expect.
+"""What all sections of a configuration have in common, and the kinds of value a key can hold.
 
-Text stays text and numbers stay numbers: `name: 5` is a mistake, not the name "5". Where a value comes from an
-environment variable it arrives as text, so number fields read text too.
-
-Addresses of Apprise, asked of Apprise itself: which schemes there are is its knowledge, and it is an extra.
-
-Its logger quotes the addresses it refuses, and these are secrets: it says nothing while it is asked, and nothing
-below `critical` afterwards.
+A section is one pydantic model that is both what may be written and what the program uses. Its types say what they
+expect and how a value is written back. Text stays text and numbers stay numbers: `name: 5` is a mistake, not the name
+"5". Where a value comes from an environment variable it arrives as text, so number fields read text too.
 """
 
 import importlib
 import importlib.util
 import logging
 import re
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import formataddr, parseaddr
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    SecretStr,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
-from drift_monitor.config.outbound import mistake_in
-from drift_monitor.core.times import A_DURATION, parse_duration
+from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
+from drift_monitor.core.distribution import Smoothing, SmoothingMethod
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.rules import Comparand, Rule, Severity
+from drift_monitor.core.times import A_DURATION, format_duration, parse_duration, parse_instant, rfc3339
 from drift_monitor.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,100}")
 _DIALECT = re.compile(r"(?P<dialect>[A-Za-z][A-Za-z0-9_]*)(?:\+(?P<driver>[A-Za-z0-9_]+))?://.*", re.DOTALL)
+_SMARTHOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]{1,5})")
 RESERVED_LABELS = frozenset({"alertname", "monitor", "feature", "segment", "metric", "severity"})
 DIALECTS = ("sqlite", "postgresql")
 DRIVERS = {"sqlite": (None, "pysqlite"), "postgresql": (None, "psycopg")}
+EXTRA = 'pip install "drift-monitor[apprise]"'
+
+
+class Section(BaseModel):
+    """Common to all sections: frozen, unknown keys refused, values never in error messages.
+
+    A secret may stand in a file of its own, under the same key with `_file`: where a section has both keys, they
+    exclude each other.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
+
+    exactly_one: ClassVar[tuple[tuple[str, ...], ...]] = ()  # keys of which one is needed, and no other with it
+    at_most_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    needs: ClassVar[Mapping[str, str]] = {}  # key -> the key it needs, which is missing on its account
+    placeholders: ClassVar[Mapping[str, Any]] = {}  # stand in for broken keys, so that the others can still be checked
+    filled_in: ClassVar[frozenset[str]] = frozenset()  # fields that the service sets itself: no keys of a file
+
+    def used(self) -> Any:
+        """What the program uses in the section's place: itself, unless `core` has a value for it."""
+        return self
+
+    def public(self) -> dict[str, Any]:
+        """The section as it could be written, defaults spelled out; a secret is "<secret>"."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@dataclass(frozen=True)
+class WrittenAs:
+    """Marks a field that holds a value of `core`, which a file writes as a section with a static method `written`."""
+
+    section: Any  # a type of Section
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(value: Any, read_section: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            return value if isinstance(value, source) else read_section(value).used()
+
+        return core_schema.no_info_wrap_validator_function(
+            read,
+            handler.generate_schema(self.section),
+            serialization=core_schema.plain_serializer_function_ser_schema(self.section.written),
+        )
 
 
 def mistake(message: str, hint: str = "") -> PydanticCustomError:
@@ -52,21 +109,40 @@ def _duration(value: Any) -> Any:
         raise mistake(f"must be {A_DURATION}", unit) from None
 
 
-def _positive(value: timedelta) -> timedelta:
-    if value < timedelta(seconds=1):
-        raise mistake("must be at least 1s")
-    return value
-
-
 def _whole_seconds(value: timedelta) -> timedelta:
     if value % timedelta(seconds=1):
         raise mistake("must be whole seconds")
     return value
 
 
+def _positive(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise mistake("must be at least 1s")
+    return value
+
+
+def _moment(value: Any) -> Any:
+    """A date with or without a time; what has no offset is read in a time zone that only the monitor knows."""
+    if isinstance(value, datetime):
+        return value
+    text = _text(_string(value))
+    try:
+        parse_instant(text, UTC)
+    except InputError as error:
+        # It quotes the text itself, so the value found is not said once more.
+        raise PydanticCustomError("no_date", "{message}", {"message": str(error)}) from None
+    return datetime.fromisoformat(text)
+
+
 def _name(value: str) -> str:
     if _NAME.fullmatch(value) is None:
         raise mistake("must be a name of letters, digits, '_', '-', '.' and ':', at most 128 of them")
+    return value
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
     return value
 
 
@@ -98,7 +174,7 @@ def _zone(value: Any) -> ZoneInfo:
     return ZoneInfo(value)
 
 
-def check_database_url(value: SecretStr) -> SecretStr:
+def _database_url(value: SecretStr) -> SecretStr:
     """A URL of a dialect we support; messages never show more of it than dialect and driver."""
     match = _DIALECT.fullmatch(value.get_secret_value())
     if match is None:
@@ -122,28 +198,38 @@ def _page_url(value: str) -> str:
     return value
 
 
-def _destination(value: str) -> str:
-    wrong = mistake_in(value)
-    if wrong is not None:
-        raise mistake(*wrong)
-    return value
-
-
-def check_web_url(value: SecretStr) -> SecretStr:
+def _web_url(value: SecretStr) -> SecretStr:
     """A URL that notifications can be posted to; messages show nothing of it."""
     if re.fullmatch(r"https?://[^/\s?#]+\S*", value.get_secret_value()) is None:
         raise mistake("must be an http:// or https:// URL")
     return value
 
 
-def check_web_urls(value: SecretStr) -> SecretStr:
-    """Such URLs, one a line, as a file holds them."""
-    lines = value.get_secret_value().split()
-    for line in lines:
-        check_web_url(SecretStr(line))
-    if not lines:
-        raise mistake("must hold an http:// or https:// URL a line")
+def _apprise_url(value: SecretStr) -> SecretStr:
+    """An address that Apprise can send to, asked of itself: which schemes there are is its knowledge, and an extra."""
+    if importlib.util.find_spec("apprise") is None:
+        raise mistake("needs an extra that is not installed", EXTRA)
+    apprise = importlib.import_module("apprise")
+    # Its logger quotes the addresses it refuses, and these are secrets.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)
+    if apprise.Apprise.instantiate(value.get_secret_value(), suppress_exceptions=True) is None:
+        raise mistake("is no address that Apprise knows, or one with something missing", "see its list of services")
     return value
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Reads a file of several secrets, which holds one a line and as many as it likes; `needs` says what is missing."""
+
+    needs: str
+
+    def __call__(self, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        if not isinstance(value, SecretStr):
+            return read(value)
+        lines = value.get_secret_value().split()
+        if not lines:
+            raise mistake(self.needs)
+        return tuple(secret for line in lines for secret in read([line]))
 
 
 def _mail_address(value: str) -> str:
@@ -158,7 +244,7 @@ def _mail_address(value: str) -> str:
 
 
 def _smarthost(value: str) -> str:
-    match = re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]{1,5})", value)
+    match = _SMARTHOST.fullmatch(value)
     if match is None or not 0 < int(match["port"]) < 65536:
         raise mistake("must be a host and a port such as mail.example.org:587")
     return value
@@ -167,7 +253,7 @@ def _smarthost(value: str) -> str:
 def _number(value: Any) -> int | float:
     """A finite number as written: integers stay integers, so edges keep the type of their column."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = int(value) if re.fullmatch(r"[-+]?[0-9]{1,100}", value) else float(value)
+        value = int(value) if _INTEGER.fullmatch(value) else float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise mistake("must be a number")
     if isinstance(value, float) and not abs(value) < float("inf"):
@@ -188,51 +274,117 @@ def _threshold(value: Any) -> float:
     return float(number)
 
 
-def _schedule_text(value: str) -> str:
-    return " ".join(_text(value).split())
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_whole_seconds)]
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
-Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, AfterValidator(_text)]
+Name = Annotated[str, AfterValidator(_name)]
 Label = Annotated[str, AfterValidator(_free_label)]
 AnnotationName = Annotated[str, AfterValidator(_label)]
-Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
-DatabaseUrl = Annotated[SecretStr, AfterValidator(check_database_url)]
+CronText = Annotated[str, AfterValidator(lambda value: " ".join(_text(value).split()))]
+FileName = Annotated[Path, BeforeValidator(lambda value: value if isinstance(value, Path) else _text(_string(value)))]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 Smarthost = Annotated[str, AfterValidator(_smarthost)]
-WebUrl = Annotated[SecretStr, AfterValidator(check_web_url)]
 PageUrl = Annotated[str, AfterValidator(_page_url)]
-Destination = Annotated[str, AfterValidator(_destination)]
+
 Number = Annotated[int | float, BeforeValidator(_number)]
 Threshold = Annotated[float, BeforeValidator(_threshold)]
-CronText = Annotated[str, AfterValidator(_schedule_text)]
+Duration = Annotated[
+    timedelta, BeforeValidator(_duration), AfterValidator(_whole_seconds), PlainSerializer(format_duration)
+]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+Moment = Annotated[datetime, BeforeValidator(_moment), PlainSerializer(rfc3339)]
+Zone = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(lambda zone: zone.key)]
+
+Secret = Annotated[SecretStr, PlainSerializer(lambda _: "<secret>")]
+DatabaseUrl = Annotated[Secret, AfterValidator(_database_url)]
+WebUrl = Annotated[Secret, AfterValidator(_web_url)]
+WebUrls = Annotated[
+    tuple[WebUrl, ...],
+    Field(min_length=1, max_length=20),
+    WrapValidator(_Lines("must hold an http:// or https:// URL a line")),
+]
+AppriseUrls = Annotated[
+    tuple[Annotated[Secret, AfterValidator(_apprise_url)], ...],
+    Field(min_length=1, max_length=20),
+    WrapValidator(_Lines("must hold an address a line")),
+]
 
 
-EXTRA = 'pip install "drift-monitor[apprise]"'
+class BinsSection(Section):
+    """How a feature's bins are made: a `Binning` of core."""
+
+    exactly_one = (("quantiles", "uniform", "edges", "top"),)
+
+    quantiles: int | None = Field(default=None, ge=2, le=1000)
+    uniform: int | None = Field(default=None, ge=1, le=1000)
+    edges: tuple[Number, ...] | None = Field(default=None, min_length=2, max_length=1001)
+    top: int | None = Field(default=None, ge=1, le=1000)
+
+    def used(self) -> Binning | None:
+        if self.quantiles is not None:
+            return Quantiles(self.quantiles)
+        if self.uniform is not None:
+            return Uniform(self.uniform)
+        if self.edges is not None:
+            return Edges(self.edges)
+        return Top(self.top) if self.top is not None else None
+
+    @staticmethod
+    def written(binning: Binning) -> dict[str, Any]:
+        match binning:
+            case Quantiles(count):
+                return {"quantiles": count}
+            case Uniform(count):
+                return {"uniform": count}
+            case Top(count):
+                return {"top": count}
+            case Edges(edges):
+                return {"edges": [edge if isinstance(edge, int | float) else str(edge) for edge in edges]}
 
 
-def check_apprise_url(value: SecretStr) -> SecretStr:
-    """An address that Apprise can send to; messages show nothing of it."""
-    if importlib.util.find_spec("apprise") is None:
-        raise mistake("needs an extra that is not installed", EXTRA)
-    if _instance(value.get_secret_value()) is None:
-        raise mistake("is no address that Apprise knows, or one with something missing", "see its list of services")
-    return value
+class SmoothingSection(Section):
+    """How counts become probabilities: a `Smoothing` of core."""
+
+    method: SmoothingMethod = Smoothing.method
+    pseudocount: float = Field(default=Smoothing.pseudocount, gt=0, le=1000, allow_inf_nan=False)
+
+    def used(self) -> Smoothing:
+        return Smoothing(self.method, self.pseudocount)
+
+    @staticmethod
+    def written(smoothing: Smoothing) -> dict[str, Any]:
+        return {"method": smoothing.method.value, "pseudocount": smoothing.pseudocount}
 
 
-def check_apprise_urls(value: SecretStr) -> SecretStr:
-    """Such addresses, one a line, as a file holds them."""
-    lines = value.get_secret_value().split()
-    for line in lines:
-        check_apprise_url(SecretStr(line))
-    if not lines:
-        raise mistake("must hold an address a line")
-    return value
+class RuleSection(Section):
+    """When an alert fires: a `Rule` of core."""
 
+    exactly_one = (("above", "below"),)
+    placeholders: ClassVar = {"metric": "psi", "above": 0.1}
 
-def _instance(url: str) -> object:
-    apprise = importlib.import_module("apprise")
-    logging.getLogger("apprise").setLevel(logging.CRITICAL)
-    return apprise.Apprise.instantiate(url, suppress_exceptions=True)
+    name: Name | None = None
+    metric: Metric = Field(description="what is compared with the threshold")
+    above: Threshold | None = None
+    below: Threshold | None = None
+    on: Comparand = Rule.on
+    for_windows: int = Field(default=Rule.for_windows, alias="for", ge=1, le=10_000)
+    keep_firing_for: int = Field(default=Rule.keep_firing_for, ge=0, le=10_000)
+    severity: Severity = Rule.severity
+
+    def used(self) -> Rule:
+        if (self.above is None) == (self.below is None):
+            raise PydanticCustomError("told", "the report has said that one of above and below is needed")
+        keys = {key: getattr(self, key) for key in type(self).model_fields if key != "name"}
+        return Rule(id=self.name or f"{self.metric.value}:{self.severity.value}", **keys)
+
+    @staticmethod
+    def written(rule: Rule) -> dict[str, Any]:
+        keys = {
+            "name": rule.id,
+            "metric": rule.metric.value,
+            "above": rule.above,
+            "below": rule.below,
+            "on": rule.on.value if rule.metric.is_divergence else None,
+            "for": rule.for_windows,
+            "keep_firing_for": rule.keep_firing_for,
+            "severity": rule.severity.value,
+        }
+        return {key: value for key, value in keys.items() if value is not None}

@@ -1,27 +1,30 @@
 """Mistakes, collected and told in one form.
 
-A `Report` belongs to one document. It reads sections through their models, turns what pydantic says into our own
-words, and knows the place of every value. A value whose mistake is known already gets no second one. What stands in a
+A `Report` belongs to one document and reads it through the model of its root. It turns what pydantic says into our own
+words and knows the place of every value. A value whose mistake is known already gets no second one. What stands in a
 secret's place is never shown; elsewhere values are shown as they are written, before variables are expanded.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, Generic, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from drift_monitor.config.document import Document, Path_, Place
-from drift_monitor.config.section import Section
+from drift_monitor.config.document import Document, Path_
+from drift_monitor.config.fields import Section, WrittenAs
 from drift_monitor.errors import ConfigError, Problem
 
-SectionT = TypeVar("SectionT", bound=Section)
+T = TypeVar("T")
+RootT = TypeVar("RootT", bound=Section)
+Sections = tuple[type[Section], ...]  # of a key that has several forms all of them, else one
 
-_SECRET_KEYS = frozenset({"url", "urls", "webhook_url", "secret", "auth_password", "routing_key", "basic_auth_users"})
-_LONGEST_SHOWN = 60
+_LONGEST_SHOWN = 60  # characters: a value is named, not printed
 # Keys of later versions. Those of `_PLANNED_KINDS` stand in for what a section would need otherwise.
 _PLANNED_KINDS = frozenset({"false_alarms"})
 _PLANNED = frozenset({"segments", "coarse_panes"}) | _PLANNED_KINDS
@@ -41,16 +44,17 @@ _SHORT = {
     "dict_type": "must be a mapping (key: value)",
     "tuple_type": "must be a list",
     "list_type": "must be a list",
-    "union_tag_invalid": "must be a list of features, or all",
 }
+_BOUNDS = {"ge": "must be at least", "gt": "must be more than", "le": "must be at most", "lt": "must be less than"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft(Generic[SectionT]):
+class Draft(Generic[T]):
     """A section as far as it could be read: `broken` keys hold placeholders or defaults, not what is written."""
 
-    section: SectionT
+    section: T
     path: Path_
+    written: Mapping[str, Any]
     broken: frozenset[str]
 
     def intact(self, *keys: str) -> bool:
@@ -58,15 +62,27 @@ class Draft(Generic[SectionT]):
 
 
 @dataclass(kw_only=True)
-class Report:
-    """What is wrong with one document, and what is worth a note though it is not wrong."""
+class Report(Generic[RootT]):
+    """What is wrong with one document, and what is worth a note though it is not wrong.
+
+    `root` is the whole document, None where there are mistakes in it; `draft` gives its sections in both cases.
+    `secrets` were read from files and are checked in place of the keys they stand for.
+    """
 
     document: Document
+    model: type[RootT]
+    root: RootT | None = None
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
+    secrets: dict[Path_, SecretStr] = field(default_factory=dict)
+    _value: Any = None
+    _broken: dict[Path_, set[str]] = field(default_factory=dict)  # section -> its keys with a mistake in or below them
 
     def __post_init__(self) -> None:
         self.problems.extend(self.document.problems)
+        self._value = self.document.value
+        for path in self.document.broken:
+            self._break(path)
 
     def add(self, path: Path_, message: str, hint: str = "", *, at_key: bool = False) -> None:
         """A mistake at a path; one without a place of its own stands at the nearest value around it."""
@@ -77,87 +93,157 @@ class Report:
     def note(self, path: Path_, message: str, hint: str = "") -> None:
         self.notes.append(self._problem(path, message, hint, at_key=False))
 
-    def finish(self) -> None:
-        """Raises ConfigError with all problems in the order of the file, if there are any."""
-        if self.problems:
-            unique = dict.fromkeys(sorted(self.problems, key=lambda one: (one.line, one.column, one.message)))
-            raise ConfigError(tuple(unique))
+    def finish(self) -> RootT:
+        """The root; raises ConfigError with all problems in the order of the file, if there are any."""
+        if self.problems or self.root is None:
+            ordered = sorted(self.problems, key=lambda problem: (problem.line, problem.column, problem.message))
+            raise ConfigError(tuple(dict.fromkeys(ordered)))
+        return self.root
 
-    def read(self, model: type[SectionT], value: Any, path: Path_) -> Draft[SectionT] | None:
-        """One section. A broken one comes back with its sound keys; None where nothing can be made of it."""
-        broken = {str(one[len(path)]) for one in self.document.broken if one[: len(path)] == path and one != path}
-        self._check_exclusions(model, value, path)
+    def sections(self) -> Iterator[tuple[Path_, Sections, Mapping[str, Any]]]:
+        """Every section that is written, from the outside in."""
+        if isinstance(self.document.value, Mapping):
+            yield from _sections((self.model,), self.document.value, ())
+
+    def read(self) -> None:
+        """Read the whole document, once, and note what is wrong with each key by itself."""
+        for path, sections, written in self.sections():
+            self._check_keys(path, sections, written)
+        if self.secrets:
+            self._value = copy.deepcopy(self.document.value)
+            for path, secret in self.secrets.items():
+                self.at(path[:-1])[path[-1]] = secret
         try:
-            return Draft(section=model.model_validate(value), path=path, broken=frozenset(broken))
+            self.root = self.model.model_validate(self._value)
         except ValidationError as error:
-            details = error.errors(include_url=False, include_input=False)
-        for detail in details:
-            self._add_detail(model, detail, path)
-            broken |= {str(part) for part in detail["loc"][:1]}
-        if not isinstance(value, Mapping):
-            return None
-        sound = {key: one for key, one in value.items() if key not in broken and key in keys_of(model)}
-        try:
-            section = model.model_validate(dict(model.placeholders) | sound)
-        except ValidationError:
-            return None
-        return Draft(section=section, path=path, broken=frozenset(broken))
+            for detail in error.errors(include_url=False, include_input=False):
+                self._add_detail(detail)
 
-    def _check_exclusions(self, model: type[Section], value: Any, path: Path_) -> None:
-        if not isinstance(value, Mapping):
-            return
-        meant = _meant(model, value)
-        for group in model.exactly_one:
-            if meant.isdisjoint(group) and not _PLANNED_KINDS.intersection(value):
+    def at(self, path: Path_) -> Any:
+        """The value at a path as it is written, with secrets in their places; None where there is none."""
+        value = self._value
+        for part in path:
+            value = _below(value, part)
+        return value
+
+    def draft(self, model: type[Section], path: Path_) -> Draft[Any] | None:
+        """One section, or what the program uses in its place. Of a broken one the sound keys; None where none are."""
+        written, broken = self.at(path), frozenset(self._broken.get(path, ()))
+        if self.root is not None:
+            section = _attribute(self.root, path)
+        else:
+            sound = {} if written is None else written
+            if isinstance(written, Mapping):
+                sound = {key: written[key] for key in keys_of((model,)) if key in written and key not in broken}
+                unmet = (group for group in model.exactly_one if sound.keys().isdisjoint(group))
+                absent = broken.union(*unmet)
+                sound |= {key: value for key, value in model.placeholders.items() if key in absent}
+            try:
+                section = model.model_validate(sound).used()
+            except ValidationError:
+                return None
+        keys_written = written if isinstance(written, Mapping) else {}
+        return Draft(section=section, path=path, written=keys_written, broken=broken)
+
+    def drafts(self, model: type[Section], path: Path_) -> list[Draft[Any]]:
+        """The sections of a list, without those of which nothing can be made."""
+        items = self.at(path)
+        length = len(items) if isinstance(items, list) else 0
+        found = (self.draft(model, (*path, index)) for index in range(length))
+        return [draft for draft in found if draft is not None]
+
+    def _break(self, path: Path_) -> None:
+        for length, part in enumerate(path):
+            self._broken.setdefault(path[:length], set()).add(str(part))
+
+    def _check_keys(self, path: Path_, sections: Sections, written: Mapping[str, Any]) -> None:
+        """Keys that exclude each other or are set by the service itself, which pydantic can't say."""
+        known, section = keys_of(sections), sections[0]
+        for key in section.filled_in.intersection(written):
+            self._add_unknown((*path, key), known)
+        files = [((key, f"{key}_file"), field.is_required()) for key, field in known.items() if f"{key}_file" in known]
+        needed = (*section.exactly_one, *(pair for pair, is_required in files if is_required))
+        for group in needed:
+            if not _PLANNED_KINDS.intersection(written) and _meant(written, known).isdisjoint(group):
                 self.add(path, f"needs one of {', '.join(group)}", at_key=True)
-        for group in (*model.exactly_one, *model.at_most_one):
-            present = [key for key in group if key in value]
+        for group in (*needed, *section.at_most_one, *(pair for pair, is_required in files if not is_required)):
+            present = [key for key in group if key in written]
             if len(present) > 1:
                 self.add((*path, present[1]), f"excludes {present[0]}", f"keep one of {', '.join(group)}", at_key=True)
-        for key, model_field in keys_of(model).items():
-            nested = section_of(model_field.annotation)
-            if nested is not None and key in value:
-                for below, item in _items(value[key], (*path, key)):
-                    self._check_exclusions(nested, item, below)
+            # Not `_break`: the section and whatever holds it can still be checked without these keys.
+            self._broken.setdefault(path, set()).update(present[1:])
 
-    def _add_detail(self, model: type[Section], detail: ErrorDetails, base: Path_) -> None:
-        path = self._known(base, detail["loc"])
-        owner = _owner(model, detail["loc"])
+    def _add_detail(self, detail: ErrorDetails) -> None:
+        """One of pydantic's mistakes in our words."""
+        path: Path_ = ()
+        for part in detail["loc"]:
+            if (*path, part) in self.document.places or (*path, part) in self.secrets:
+                path = (*path, part)
+        owner = self._owner(detail["loc"])
         last = str(detail["loc"][-1]) if detail["loc"] else ""
+        self._break((*path, last) if detail["type"] == "missing" else path)
         context = detail.get("ctx") or {}
+        secret = next((path[:length] for length in range(len(path) + 1) if path[:length] in self.secrets), None)
+        if secret is not None:
+            if detail["type"] == "mistake":
+                twin: Path_ = (*secret[:-1], f"{secret[-1]}_file")
+                self.add(twin, f"the content of the file {context['message']}", str(context["hint"]))
+            return
         if last == "[key]":
             self.add(path, str(context.get("message", detail["msg"])), str(context.get("hint", "")), at_key=True)
             return
         match detail["type"]:
-            case "missing":
-                written = self._written(path)
-                if last not in _meant(owner, written) and not _PLANNED_KINDS.intersection(written):
-                    self.add((*path, last), "is missing", keys_of(owner)[last].description or "", at_key=True)
+            case "told":
+                pass
             case "extra_forbidden":
-                self._add_unknown(path, last, owner)
+                if last not in keys_of(owner):  # else a key of another form, which `checks` explains
+                    self._add_unknown(path, keys_of(owner))
+            case "missing":
+                self._add_missing(path, last, owner)
+            case "no_date":
+                self.add(path, str(context["message"]))
             case "mistake":
                 self.add(path, str(context["message"]) + self._found(path), str(context["hint"]))
             case "enum" | "literal_error":
-                self._add_choice(path, str(context["expected"]))
+                expected = str(context["expected"]).replace(" or ", ", ").split(", ")
+                choices = [choice.strip().strip("'") for choice in expected]
+                hint = close_match(self.document.place(path).text or "", choices)
+                self.add(path, f"must be one of {', '.join(choices)}{self._found(path)}", hint)
             case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
-                self.add(path, _bound(context) + self._found(path))
+                key, bound = next((key, value) for key, value in context.items() if key in _BOUNDS)
+                limit = f"{bound:g}" if isinstance(bound, float) else str(bound)
+                self.add(path, f"{_BOUNDS[key]} {limit}{self._found(path)}")
             case "too_short" | "too_long" | "string_too_short":
                 self._add_length(path, context)
             case kind:
-                quotes = "put it in quotes" if kind == "string_type" and self._is_scalar(path) else ""
+                is_scalar = self.document.place(path).text is not None
+                quotes = "put it in quotes" if kind == "string_type" and is_scalar else ""
                 self.add(path, _SHORT.get(kind, detail["msg"]) + self._found(path), quotes)
 
-    def _add_unknown(self, path: Path_, key: str, owner: type[Section]) -> None:
-        place = self.place(path)
-        subject = self.subject(path[:-1])
+    def _add_unknown(self, path: Path_, known: Mapping[str, Any]) -> None:
+        key, subject, place = str(path[-1]), self.subject(path[:-1]), self.document.place(path)
+        hint = close_match(key, list(known)) or (f"known here: {', '.join(known)}" if known else "no key is known here")
+        if key in _PLANNED:
+            hint = "not available in this version"
         message = f"{subject}: unknown key {key!r}" if subject else f"unknown key {key!r}"
-        self.problems.append(
-            Problem(self.document.file, place.key_line, place.key_column, message, _key_hint(key, owner))
-        )
+        self.problems.append(Problem(self.document.file, place.key_line, place.key_column, message, hint))
+
+    def _add_missing(self, path: Path_, key: str, owner: Sections) -> None:
+        """A key that is needed, unless a misspelt one stands for it or `_check_keys` has asked for it."""
+        written, known = self.at(path), keys_of(owner)
+        written = written if isinstance(written, Mapping) else {}
+        if f"{key}_file" in known or key in _meant(written, known) or _PLANNED_KINDS.intersection(written):
+            return
+        description = known[key].description or ""
+        needing = next((first for section in owner for first, second in section.needs.items() if second == key), None)
+        if needing is not None:
+            self.add((*path, needing), f"needs {key}, {description}", at_key=True)
+        else:
+            self.add((*path, key), "is missing", description, at_key=True)
 
     def _add_length(self, path: Path_, context: Mapping[str, Any]) -> None:
         """A list's length, unless it only seems short because items of it are broken."""
-        written, least, most = self._at(path), context.get("min_length"), context.get("max_length")
+        written, least, most = self.at(path), context.get("min_length"), context.get("max_length")
         length = len(written) if isinstance(written, list) else 0
         if isinstance(written, str):
             self.add(path, "must not be empty")
@@ -166,77 +252,107 @@ class Report:
         elif most is not None and length > most:
             self.add(path, f"must hold {most:,} at most, found {length:,}")
 
-    def _add_choice(self, path: Path_, expected: str) -> None:
-        choices = [choice.strip().strip("'") for choice in expected.replace(" or ", ", ").split(", ")]
-        text = self.place(path).text
-        self.add(path, f"must be one of {', '.join(choices)}{self._found(path)}", close_match(text or "", choices))
-
     def _problem(self, path: Path_, message: str, hint: str, *, at_key: bool) -> Problem:
-        place = self.place(path)
+        place = self.document.place(path)
         line, column = (place.key_line, place.key_column) if at_key else (place.line, place.column)
         subject = self.subject(path)
         return Problem(self.document.file, line, column, f"{subject}: {message}" if subject else message, hint)
 
-    def place(self, path: Path_) -> Place:
-        while path not in self.document.places:
-            path = path[:-1]
-        return self.document.places[path]
-
     def subject(self, path: Path_) -> str:
         """The path as people say it, items of lists by their name: monitors[credit].features[age].bins."""
         value, said = self.document.value, ""
-        hidden = bool(_SECRET_KEYS.intersection(str(part) for part in path))
         for part in path:
             value = _below(value, part)
             if isinstance(part, str):
                 said += f".{part}" if said else part
             else:
-                is_secret = hidden and not isinstance(value, Mapping)
+                is_secret = self._is_secret(path) and not isinstance(value, Mapping)
                 said += f"[{part if is_secret else _item_name(value, part)}]"
         return said
 
-    def _at(self, path: Path_) -> Any:
-        value = self.document.value
-        for part in path:
-            value = _below(value, part)
-        return value
+    def _owner(self, loc: tuple[str | int, ...]) -> Sections:
+        owner: Sections = (self.model,)
+        for part in loc[:-1]:
+            key = keys_of(owner).get(str(part))
+            owner = (sections_of(key) if key is not None else ()) or owner
+        return owner
 
-    def _written(self, path: Path_) -> Mapping[str, Any]:
-        value = self._at(path)
-        return value if isinstance(value, Mapping) else {}
-
-    def _known(self, base: Path_, loc: tuple[str | int, ...]) -> Path_:
-        path = base
-        for part in loc:
-            path = (*path, part) if (*path, part) in self.document.places else path
-        return path
-
-    def _is_scalar(self, path: Path_) -> bool:
-        return self.place(path).text is not None
+    def _is_secret(self, path: Path_) -> bool:
+        return not secret_keys(self.model).isdisjoint(map(str, path))
 
     def _found(self, path: Path_) -> str:
-        place = self.place(path)
+        place = self.document.place(path)
         if place.text is None:
             return f", found {place.kind}"
-        if _SECRET_KEYS.intersection(str(part) for part in path):
+        if self._is_secret(path):
             return ""
-        return f", found {_shown(place.text)!r}"
+        # Of a URL only its scheme, since it may hold a password.
+        scheme, separator, _ = place.text.partition("://")
+        text = f"{scheme}://..." if separator else place.text
+        return f", found {text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + '...'!r}"
 
 
-def keys_of(model: type[Section]) -> dict[str, FieldInfo]:
-    """The keys of a section as they are written."""
-    return {one.alias or name: one for name, one in model.model_fields.items()}
+@cache
+def keys_of(sections: Sections) -> Mapping[str, FieldInfo]:
+    """The keys of a section as they are written; of several forms those of all of them."""
+    return {
+        key.alias or name: key
+        for section in sections
+        for name, key in section.model_fields.items()
+        if name not in section.filled_in
+    }
 
 
-def section_of(annotation: Any) -> type[Section] | None:
-    """The section a key holds, alone or in a list; None for plain values."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    for inner in get_args(annotation):
-        found = section_of(inner)
-        if found is not None:
-            return found
-    return None
+def sections_of(key: FieldInfo) -> Sections:
+    """The sections a key may hold, alone or in a list; none for plain values."""
+    return tuple(dict.fromkeys(_within((key.annotation, *key.metadata), Section)))
+
+
+@cache
+def secret_keys(section: type[Section]) -> frozenset[str]:
+    """The keys below a section that hold secrets."""
+    found: set[str] = set()
+    for name, key in keys_of((section,)).items():
+        if next(_within((key.annotation,), SecretStr), None) is not None:
+            found.add(name)
+        for nested in sections_of(key):
+            found |= secret_keys(nested)
+    return frozenset(found)
+
+
+def _within(annotations: tuple[Any, ...], wanted: type) -> Iterator[Any]:
+    """The types of a kind that annotations name."""
+    for annotation in annotations:
+        if isinstance(annotation, WrittenAs):
+            yield from _within((annotation.section,), wanted)
+        elif isinstance(annotation, type) and issubclass(annotation, wanted):
+            yield annotation
+        else:
+            yield from _within(get_args(annotation), wanted)
+
+
+def _sections(sections: Sections, value: Any, path: Path_) -> Iterator[tuple[Path_, Sections, Mapping[str, Any]]]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            if isinstance(item, Mapping):
+                yield from _sections(sections, item, (*path, index))
+    elif isinstance(value, Mapping):
+        yield path, sections, value
+        for name, key in keys_of(sections).items():
+            nested = sections_of(key) if name in value else ()
+            if nested:
+                yield from _sections(nested, value[name], (*path, name))
+
+
+def _attribute(section: Any, path: Path_) -> Any:
+    """What stands at a path of the document in the sections that were made of it."""
+    for part in path:
+        if isinstance(part, int):
+            section = section[part]
+        else:
+            fields = type(section).model_fields.items()
+            section = getattr(section, next(name for name, key in fields if (key.alias or name) == part))
+    return section
 
 
 def close_match(found: str, choices: list[str]) -> str:
@@ -245,39 +361,10 @@ def close_match(found: str, choices: list[str]) -> str:
     return f"did you mean {matches[0]!r}?" if matches else ""
 
 
-def _meant(model: type[Section], written: Mapping[str, Any]) -> frozenset[str]:
+def _meant(written: Mapping[str, Any], known: Mapping[str, Any]) -> frozenset[str]:
     """The keys that are written, and those that misspelt ones stand for: they need no second complaint."""
-    known = list(keys_of(model))
-    near = (match for key in written if key not in known for match in get_close_matches(key, known, n=1))
+    near = (match for key in written if key not in known for match in get_close_matches(key, list(known), n=1))
     return frozenset(written) | frozenset(near)
-
-
-def _owner(model: type[Section], loc: tuple[str | int, ...]) -> type[Section]:
-    for part in loc[:-1]:
-        model_field = keys_of(model).get(str(part))
-        if model_field is not None:
-            model = section_of(model_field.annotation) or model
-    return model
-
-
-def _key_hint(key: str, owner: type[Section]) -> str:
-    if key in _PLANNED:
-        return "not available in this version"
-    known = list(keys_of(owner))
-    return close_match(key, known) or (f"known here: {', '.join(known)}" if known else "no key is known here")
-
-
-def _bound(context: Mapping[str, Any]) -> str:
-    words = {"ge": "must be at least", "gt": "must be more than", "le": "must be at most", "lt": "must be less than"}
-    key, bound = next((key, value) for key, value in context.items() if key in words)
-    return f"{words[key]} {bound:g}" if isinstance(bound, float) else f"{words[key]} {bound}"
-
-
-def _items(value: Any, path: Path_) -> Iterator[tuple[Path_, Any]]:
-    if isinstance(value, list):
-        yield from (((*path, index), item) for index, item in enumerate(value))
-    else:
-        yield path, value
 
 
 def _below(value: Any, part: str | int) -> Any:
@@ -293,10 +380,3 @@ def _item_name(value: Any, index: int) -> str:
     if isinstance(name, str) and 0 < len(name) <= _LONGEST_SHOWN and name.isprintable() and "://" not in name:
         return name
     return str(index)
-
-
-def _shown(text: str) -> str:
-    """The text, shortened; of a URL only its scheme, since it may hold a password."""
-    scheme, separator, _ = text.partition("://")
-    text = f"{scheme}://..." if separator else text
-    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."

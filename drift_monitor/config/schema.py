@@ -1,183 +1,268 @@
-"""The configuration as the program uses it: checked, defaults filled in, nothing left to look up.
+"""The configuration: what may be written, and what the program uses.
 
-Values are frozen. Secrets are `SecretStr`: they never show in a repr, and neither in `public()` nor in a hash.
+One model a section. A `description` says what a key is for; mistakes about a missing key quote it. `resolved` fills in
+what a monitor leaves to the file: after it nothing is left to look up. Values are frozen. Secrets are `SecretStr`:
+they never show in a repr, and neither in `public()` nor in a hash.
 """
 
-from datetime import datetime, timedelta
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, InstanceOf, SecretStr
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    InstanceOf,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
-from drift_monitor.config import public
+from drift_monitor.config.fields import (
+    AnnotationName,
+    BinsSection,
+    CronText,
+    DatabaseUrl,
+    Duration,
+    Label,
+    Moment,
+    Name,
+    PageUrl,
+    PositiveDuration,
+    RuleSection,
+    Section,
+    SmoothingSection,
+    Text,
+    WrittenAs,
+    Zone,
+    mistake,
+)
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import ReceiverConfig
-from drift_monitor.config.value import Value
-from drift_monitor.core.binning import Edges, Quantiles, Top, Uniform
+from drift_monitor.core.binning import Binning
 from drift_monitor.core.bins import Kind
-from drift_monitor.core.distribution import Smoothing, SmoothingMethod
+from drift_monitor.core.distribution import Smoothing
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.panes import PaneGrid
-from drift_monitor.core.rules import Comparand, Rule, Severity
-from drift_monitor.core.schedule import Cron, Every, Schedule
-from drift_monitor.core.times import rfc3339
+from drift_monitor.core.rules import Rule, Severity
+from drift_monitor.core.schedule import Cron, Every, Schedule, interval
+from drift_monitor.core.times import parse_instant
 from drift_monitor.errors import InputError, Problem
 
-Binning = InstanceOf[Quantiles] | InstanceOf[Uniform] | InstanceOf[Edges] | InstanceOf[Top]
+HOUR = timedelta(hours=1)
 
 
-class Retention(Value):
+def content_hash(document: Mapping[str, Any]) -> str:
+    """32 hex digits over the canonical JSON of a document."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+class Retention(Section):
     """How long history is kept."""
 
-    panes: timedelta = timedelta(days=90)
-    measurements: timedelta = timedelta(days=400)
-
-    def public(self) -> dict[str, Any]:
-        return {"panes": public.duration(self.panes), "measurements": public.duration(self.measurements)}
+    panes: PositiveDuration = timedelta(days=90)
+    measurements: PositiveDuration = timedelta(days=400)
 
 
-class StoreConfig(Value):
+class StoreConfig(Section):
     """The service's own database."""
 
-    url: SecretStr
+    placeholders: ClassVar = {"url": "sqlite://"}
+
+    url: DatabaseUrl
+    url_file: Text | None = Field(default=None, exclude=True)
     retention: Retention = Retention()
 
-    def public(self) -> dict[str, Any]:
-        return {"url": public.SECRET, "retention": self.retention.public()}
 
-
-class SourceConfig(Value):
+class SourceConfig(Section):
     """A user's database."""
 
-    name: str
-    url: SecretStr
-    max_connections: int = 2
-    statement_timeout: timedelta = timedelta(seconds=30)
-    time_zone: ZoneInfo | None = None
+    placeholders: ClassVar = {"name": "placeholder", "url": "sqlite://"}
 
-    def public(self) -> dict[str, Any]:
-        return public.given(
-            name=self.name,
-            url=public.SECRET,
-            max_connections=self.max_connections,
-            statement_timeout=public.duration(self.statement_timeout),
-            time_zone=self.time_zone and self.time_zone.key,
-        )
+    name: Name = Field(description="what monitors call this database")
+    url: DatabaseUrl
+    url_file: Text | None = Field(default=None, exclude=True)
+    max_connections: int = Field(default=2, ge=1, le=64)
+    statement_timeout: PositiveDuration = timedelta(seconds=30)
+    time_zone: Zone | None = None
 
 
-class FixedTable(Value):
-    """A table or query of its own, read once; `source` is the monitor's where none is given."""
+class FeatureConfig(Section):
+    """A watched column or expression. None: `kind` and `bins` come from the column and the reference."""
 
-    table: str | None = None
-    query: str | None = None
-    where: str | None = None
-    source: str
+    placeholders: ClassVar = {"name": "placeholder"}
 
-    def public(self) -> dict[str, Any]:
-        return public.given(table=self.table, query=self.query, where=self.where, source=self.source)
+    name: Text = Field(description="the column, or what an expression is called")
+    expression: Text | None = None
+    kind: Kind | None = None
+    bins: Annotated[Binning, WrittenAs(BinsSection)] | None = None
 
-
-class FixedRange(Value):
-    """The monitor's own dataset between two instants (UTC)."""
-
-    from_: datetime
-    to: datetime
-
-    def public(self) -> dict[str, Any]:
-        return {"from": rfc3339(self.from_), "to": rfc3339(self.to)}
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
 
-class Trailing(Value):
+class ReferenceSection(Section):
+    """What live rows are compared with: one of four forms, told apart by their keys."""
+
+
+class FixedTable(ReferenceSection):
+    """A table or query of its own, read once; in the monitor's source where none is given."""
+
+    table: Text | None = None
+    query: Text | None = None
+    where: Text | None = None
+    source: Name | None = None
+
+
+class FixedRange(ReferenceSection):
+    """The monitor's own dataset between two moments; after `resolved` they are in UTC."""
+
+    placeholders: ClassVar = {"from": "2000-01-01", "to": "2000-01-02"}
+    needs: ClassVar = {"from": "to"}
+
+    from_: Moment = Field(alias="from")
+    to: Moment = Field(description="where the range ends")
+
+
+class Trailing(ReferenceSection):
     """[window_start - gap - trailing, window_start - gap), sliding with the window."""
 
-    trailing: timedelta
-    gap: timedelta = timedelta(0)
+    placeholders: ClassVar = {"trailing": "1d"}
 
-    def public(self) -> dict[str, Any]:
-        return {"trailing": public.duration(self.trailing), "gap": public.duration(self.gap)}
+    trailing: PositiveDuration
+    gap: Duration = timedelta(0)
 
 
-class SamePeriod(Value):
+class Period(Section):
+    """How far apart the windows of `SamePeriod` are, and how many of them there are."""
+
+    every: PositiveDuration = Field(description="the period, such as 7d")
+    count: int = Field(ge=1, le=1000, description="how many periods to look back")
+
+
+class SamePeriod(ReferenceSection):
     """The window shifted back by 1, 2, ... `count` times `every`."""
 
-    every: timedelta
-    count: int
+    placeholders: ClassVar = {"same_period": {"every": "1d", "count": 1}}
 
-    def public(self) -> dict[str, Any]:
-        return {"same_period": {"every": public.duration(self.every), "count": self.count}}
+    same_period: Period
+
+    @property
+    def every(self) -> timedelta:
+        return self.same_period.every
+
+    @property
+    def count(self) -> int:
+        return self.same_period.count
 
 
 Reference = FixedTable | FixedRange | Trailing | SamePeriod
+FORMS: Mapping[str, type[Reference]] = {
+    "table": FixedTable,
+    "query": FixedTable,
+    "from": FixedRange,
+    "trailing": Trailing,
+    "same_period": SamePeriod,
+}
+ReferenceSection.exactly_one = (tuple(FORMS),)
 
 
-class FeatureConfig(Value):
-    """A watched column or expression. None: `kind` and `binning` come from the column and the reference."""
-
-    name: str
-    expression: str | None = None
-    kind: Kind | None = None
-    binning: Binning | None = None
-
-    def public(self) -> dict[str, Any]:
-        return public.given(
-            name=self.name,
-            expression=self.expression,
-            kind=self.kind and self.kind.value,
-            bins=self.binning and public.bins(self.binning),
-        )
+def form_of(written: Any) -> type[Reference]:
+    """The form of a reference as it is written; a table where nothing says so, since it needs no key."""
+    if isinstance(written, Reference):
+        return type(written)
+    keys = written if isinstance(written, Mapping) else ()
+    return next((form for key, form in FORMS.items() if key in keys), FixedTable)
 
 
+Rules = tuple[Annotated[Rule, WrittenAs(RuleSection)], ...]
 DEFAULT_RULES = tuple(
-    Rule(
-        id=f"psi:{severity.value}",
-        metric=Metric.PSI,
-        above=threshold,
-        below=None,
-        on=Comparand.LOWER_BOUND,
-        for_windows=1,
-        keep_firing_for=0,
-        severity=severity,
-    )
+    RuleSection(metric=Metric.PSI, above=threshold, severity=severity).used()
     for threshold, severity in ((0.1, Severity.WARNING), (0.25, Severity.CRITICAL))
 )
 
 
-class MonitorConfig(Value):
-    """One monitor. `rules` and `receivers` are those in effect, fleet defaults included."""
+def _all(value: str) -> str:
+    if value != "all":
+        raise mistake("must be a list of features, or all")
+    return value
 
-    name: str
-    source: str
-    table: str | None = None
-    query: str | None = None
-    where: str | None = None
-    time_column: str
-    every: timedelta | None = timedelta(hours=1)
-    cron: str | None = None
-    time_zone: ZoneInfo = ZoneInfo("UTC")
-    pane: timedelta = timedelta(hours=1)
-    window: timedelta = timedelta(hours=24)
-    settle: timedelta = timedelta(minutes=5)
-    revise: int = 1
-    catch_up: int = 24
-    reference: Reference
-    features: Literal["all"] | tuple[FeatureConfig, ...]
-    exclude: tuple[str, ...] = ()
-    min_rows: int = 200
-    smoothing: InstanceOf[Smoothing] = Smoothing(SmoothingMethod.ANCHORED, 0.5)
-    rules: tuple[InstanceOf[Rule], ...] = DEFAULT_RULES
-    receivers: tuple[str, ...] = ()
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
-    grafana_url: str | None = None  # the file's; links are no part of what a monitor is, nor of its hash
+
+class MonitorConfig(Section):
+    """One monitor. After `resolved`, `rules`, `receivers` and `pane` are those in effect."""
+
+    exactly_one = (("table", "query"),)
+    at_most_one = (("every", "cron"),)
+    placeholders: ClassVar = {
+        "name": "placeholder",
+        "source": "placeholder",
+        "time_column": "placeholder",
+        "reference": {"table": "placeholder"},
+        "features": "all",
+    }
+    filled_in = frozenset({"grafana_url"})
+
+    name: Name = Field(description="what metrics, alerts and pages call this monitor")
+    source: Name = Field(description="the name of one of the sources")
+    table: Text | None = None
+    query: Text | None = None
+    where: Text | None = None
+    time_column: Text = Field(description="the column that says when a row was recorded: it cuts live rows into panes")
+    every: PositiveDuration | None = HOUR
+    cron: CronText | None = None
+    time_zone: Zone = ZoneInfo("UTC")
+    pane: PositiveDuration = HOUR
+    window: PositiveDuration = timedelta(hours=24)
+    settle: Duration = timedelta(minutes=5)
+    revise: int = Field(default=1, ge=0, le=1000)
+    catch_up: int = Field(default=24, ge=1, le=100_000)
+    reference: Annotated[
+        Annotated[FixedTable, Tag("FixedTable")]
+        | Annotated[FixedRange, Tag("FixedRange")]
+        | Annotated[Trailing, Tag("Trailing")]
+        | Annotated[SamePeriod, Tag("SamePeriod")],
+        Discriminator(lambda written: form_of(written).__name__),
+    ] = Field(description="what live rows are compared with")
+    features: Annotated[
+        Annotated[Literal["all"], BeforeValidator(_all), Tag("all")]
+        | Annotated[tuple[FeatureConfig, ...], Field(min_length=1), Tag("listed")],
+        Discriminator(lambda written: "all" if isinstance(written, str) else "listed"),
+    ] = Field(description="the columns to watch: a list, or all")
+    exclude: tuple[Text, ...] = ()
+    min_rows: int = Field(default=200, ge=1, le=10**12)
+    smoothing: Annotated[Smoothing, WrittenAs(SmoothingSection)] = SmoothingSection().used()
+    rules: Rules = DEFAULT_RULES
+    receivers: tuple[Name, ...] = ()
+    labels: dict[Label, str] = Field(default_factory=dict)
+    annotations: dict[AnnotationName, str] = Field(default_factory=dict)
+    # The file's: links are no part of what a monitor is, nor of its hash.
+    grafana_url: str | None = Field(default=None, exclude=True)
+
+    @property
+    def interval(self) -> timedelta:
+        """The usual time between two evaluations."""
+        return interval(self.schedule)
+
+    @property
+    def effective_pane(self) -> timedelta:
+        """`pane`; where none is written the interval, at most an hour. Raises InputError where `cron` is none."""
+        usual = min(self.interval, HOUR)
+        return self.pane if "pane" in self.model_fields_set else usual
 
     @property
     def schedule(self) -> Schedule:
         if self.cron is not None:
             return Cron(self.cron, self.time_zone)
-        if self.every is None:
-            raise InputError(f"monitor {self.name!r} has neither every nor cron")
-        return Every(self.every, self.time_zone)
+        return Every(self.every or HOUR, self.time_zone)
 
     @property
     def grid(self) -> PaneGrid:
@@ -186,68 +271,38 @@ class MonitorConfig(Value):
     @property
     def hash(self) -> str:
         """Content hash of everything that belongs to this monitor; no secret enters it."""
-        return public.content_hash(self.public())
+        return content_hash(self.public())
 
-    def public(self) -> dict[str, Any]:
-        """The monitor as it could be written, defaults filled in."""
-        features = self.features if self.features == "all" else [feature.public() for feature in self.features]
-        return public.given(
-            name=self.name,
-            source=self.source,
-            table=self.table,
-            query=self.query,
-            where=self.where,
-            time_column=self.time_column,
-            every=self.every and public.duration(self.every),
-            cron=self.cron,
-            time_zone=self.time_zone.key,
-            pane=public.duration(self.pane),
-            window=public.duration(self.window),
-            settle=public.duration(self.settle),
-            revise=self.revise,
-            catch_up=self.catch_up,
-            reference=self.reference.public(),
-            features=features,
-            exclude=list(self.exclude) or None,
-            min_rows=self.min_rows,
-            smoothing={"method": self.smoothing.method.value, "pseudocount": self.smoothing.pseudocount},
-            rules=[public.rule(rule) for rule in self.rules],
-            receivers=list(self.receivers),
-            labels=self.labels,
-            annotations=self.annotations,
-        )
+    @model_serializer(mode="wrap")
+    def _without_empty_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = write(self)
+        if not self.exclude:
+            document.pop("exclude", None)
+        return document
 
 
 NamedT = TypeVar("NamedT", SourceConfig, MonitorConfig, ReceiverConfig)
 
 
-class Config(Value):
+class Config(Section):
     """A whole configuration. `notes` are remarks for `check-config`; they are no mistakes."""
 
-    store: StoreConfig
-    sources: tuple[SourceConfig, ...] = ()
-    monitors: tuple[MonitorConfig, ...] = ()
+    filled_in = frozenset({"path", "notes"})
+
+    store: StoreConfig = Field(description="where the service keeps its own history")
+    sources: tuple[SourceConfig, ...] = Field(description="the databases to read")
+    monitors: tuple[MonitorConfig, ...] = Field(description="what to watch")
+    rules: Rules = Field(default=DEFAULT_RULES, exclude=True)  # public where they hold: in the monitors
     receivers: tuple[ReceiverConfig, ...] = ()
     outbound: OutboundConfig = ANYWHERE
-    grafana_url: str | None = None
-    path: Path | None = None
-    notes: tuple[InstanceOf[Problem], ...] = ()
+    grafana_url: PageUrl | None = None
+    path: Path | None = Field(default=None, exclude=True)
+    notes: tuple[InstanceOf[Problem], ...] = Field(default=(), exclude=True)
 
     @property
     def hash(self) -> str:
         """Content hash of the effective configuration; secrets and the file's name do not enter it."""
-        return public.content_hash(self.public())
-
-    def public(self) -> dict[str, Any]:
-        """The effective configuration as a document; secrets are "<secret>"."""
-        return public.given(
-            store=self.store.public(),
-            sources=[source.public() for source in self.sources],
-            monitors=[monitor.public() for monitor in self.monitors],
-            receivers=[receiver.public() for receiver in self.receivers],
-            outbound=self.outbound.public(),
-            grafana_url=self.grafana_url,
-        )
+        return content_hash(self.public())
 
     def source(self, name: str) -> SourceConfig:
         """The source of that name; raises InputError, as do the next two."""
@@ -259,6 +314,13 @@ class Config(Value):
     def receiver(self, name: str) -> ReceiverConfig:
         return _named(self.receivers, "receiver", name)
 
+    @model_serializer(mode="wrap")
+    def _without_empty_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = write(self)
+        if self.outbound.allow is None:
+            document.pop("outbound", None)
+        return document
+
 
 def _named(values: tuple[NamedT, ...], kind: str, name: str) -> NamedT:
     for value in values:
@@ -266,3 +328,34 @@ def _named(values: tuple[NamedT, ...], kind: str, name: str) -> NamedT:
             return value
     known = ", ".join(value.name for value in values) or "none"
     raise InputError(f"no {kind} is called {name!r}; configured: {known}")
+
+
+def resolved(root: Config, path: Path | None, notes: tuple[Problem, ...]) -> Config:
+    """The configuration in effect: each monitor with what it leaves to the file, and what follows from its keys."""
+    fleet = {"rules": root.rules, "receivers": tuple(receiver.name for receiver in root.receivers)}
+    monitors = tuple(
+        monitor.model_copy(
+            update={
+                **{key: value for key, value in fleet.items() if key not in monitor.model_fields_set},
+                "every": monitor.every if monitor.cron is None else None,
+                "pane": monitor.effective_pane,
+                "reference": _resolved_reference(monitor),
+                "grafana_url": root.grafana_url,
+            }
+        )
+        for monitor in root.monitors
+    )
+    return root.model_copy(update={"monitors": monitors, "path": path, "notes": notes})
+
+
+def _resolved_reference(monitor: MonitorConfig) -> Reference:
+    match monitor.reference:
+        case FixedTable() as table:
+            return table.model_copy(update={"source": table.source or monitor.source})
+        case FixedRange() as dates:
+            bounds = {"from_": dates.from_, "to": dates.to}
+            return dates.model_copy(
+                update={key: parse_instant(bound.isoformat(), monitor.time_zone) for key, bound in bounds.items()}
+            )
+        case sliding:
+            return sliding

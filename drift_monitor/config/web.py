@@ -9,14 +9,13 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
-from drift_monitor.config.document import Path_, parse_document, read_text
-from drift_monitor.config.fields import Text, mistake
+from drift_monitor.config.document import parse_document, read_text
+from drift_monitor.config.fields import FileName, Secret, Section, mistake
 from drift_monitor.config.report import Draft, Report
-from drift_monitor.config.section import Section
 
 _BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
 _HEADERS = (
@@ -73,55 +72,42 @@ def _user(value: str) -> str:
 HeaderName = Annotated[str, AfterValidator(_header)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 UserName = Annotated[str, AfterValidator(_user)]
-PasswordHash = Annotated[SecretStr, AfterValidator(_bcrypt)]
+PasswordHash = Annotated[Secret, AfterValidator(_bcrypt)]
 
 
-class TlsSection(Section):
-    """Key `tls_server_config`."""
+class TlsConfig(Section):
+    """Key `tls_server_config`; the files existed when they were checked."""
 
-    placeholders: ClassVar[dict[str, Any]] = {"cert_file": "placeholder", "key_file": "placeholder"}
+    placeholders: ClassVar = {"cert_file": "placeholder", "key_file": "placeholder"}
 
-    cert_file: Text = Field(description="the server's certificate chain, PEM")
-    key_file: Text = Field(description="its private key, PEM")
-    client_ca_file: Text | None = None
+    cert_file: FileName = Field(description="the server's certificate chain, PEM")
+    key_file: FileName = Field(description="its private key, PEM")
+    client_ca_file: FileName | None = None
     client_auth_type: ClientAuth = ClientAuth.NONE
     min_version: TlsVersion = TlsVersion.TLS12
 
+    def files(self) -> dict[str, Path]:
+        """The files by their keys."""
+        files = {"cert_file": self.cert_file, "key_file": self.key_file, "client_ca_file": self.client_ca_file}
+        return {key: file for key, file in files.items() if file is not None}
 
-class HttpSection(Section):
+
+class HttpConfig(Section):
     """Key `http_server_config`."""
 
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
 
 
-class WebSection(Section):
-    """The whole file."""
+class WebConfig(Section):
+    """How the HTTP listener is protected: the whole file. `users` maps a name to its bcrypt hash."""
 
-    tls_server_config: TlsSection | None = None
-    http_server_config: HttpSection = HttpSection()
-    basic_auth_users: dict[UserName, PasswordHash] = Field(default_factory=dict)
+    tls: TlsConfig | None = Field(default=None, alias="tls_server_config")
+    http_server_config: HttpConfig = HttpConfig()
+    users: dict[UserName, PasswordHash] = Field(default_factory=dict, alias="basic_auth_users")
 
-
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TlsConfig(_Value):
-    """Certificates; the files existed when they were checked."""
-
-    cert_file: Path
-    key_file: Path
-    client_ca_file: Path | None = None
-    client_auth_type: ClientAuth = ClientAuth.NONE
-    min_version: TlsVersion = TlsVersion.TLS12
-
-
-class WebConfig(_Value):
-    """How the HTTP listener is protected. `users` maps a name to its bcrypt hash."""
-
-    tls: TlsConfig | None = None
-    headers: Mapping[str, str] = {}
-    users: Mapping[str, SecretStr] = {}
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.http_server_config.headers
 
     @property
     def authenticates(self) -> bool:
@@ -134,42 +120,34 @@ def load_web(path: Path | str, environ: Mapping[str, str] | None = None) -> WebC
     """The web configuration of a file; raises ConfigError with every mistake. An empty mapping protects nothing."""
     path = Path(path)
     document = parse_document(read_text(path), str(path), os.environ if environ is None else environ)
-    report = Report(document=document)
-    report.read(WebSection, document.value, ())
-    tls = None
-    if isinstance(document.value, Mapping) and "tls_server_config" in document.value:
-        draft = report.read(TlsSection, document.value["tls_server_config"], ("tls_server_config",))
-        tls = _tls(report, draft, path.parent) if draft is not None else None
-    report.finish()
-    section = WebSection.model_validate(document.value)
-    return WebConfig(tls=tls, headers=section.http_server_config.headers, users=section.basic_auth_users)
+    report = Report(document=document, model=WebConfig)
+    report.read()
+    written = report.at(("tls_server_config",))
+    draft = report.draft(TlsConfig, ("tls_server_config",)) if written is not None else None
+    if draft is not None:
+        _check_tls(report, draft, path.parent)
+    config = report.finish()
+    if config.tls is None:
+        return config
+    files = {key: path.parent / file for key, file in config.tls.files().items()}
+    return config.model_copy(update={"tls": config.tls.model_copy(update=files)})
 
 
-def _tls(report: Report, draft: Draft[TlsSection], directory: Path) -> TlsConfig:
-    section = draft.section
-    verifies = section.client_auth_type is not ClientAuth.NONE
-    if draft.intact("client_auth_type", "client_ca_file") and verifies != (section.client_ca_file is not None):
+def _check_tls(report: Report[WebConfig], draft: Draft[TlsConfig], directory: Path) -> None:
+    """Clients are verified against a file or not at all, and every file can be read."""
+    tls = draft.section
+    verifies = tls.client_auth_type is not ClientAuth.NONE
+    if draft.intact("client_auth_type", "client_ca_file") and verifies != (tls.client_ca_file is not None):
         key = "client_auth_type" if verifies else "client_ca_file"
         hint = "add client_ca_file" if verifies else f"add client_auth_type: {ClientAuth.REQUIRE_AND_VERIFY.value}"
         other = "client_ca_file" if verifies else "client_auth_type"
         report.add((*draft.path, key), f"needs {other} as well", hint, at_key=True)
-    for key in ("cert_file", "key_file", "client_ca_file"):
-        name = getattr(section, key)
-        if name is not None and draft.intact(key):
-            _check_readable(report, (*draft.path, key), directory / name)
-    return TlsConfig(
-        cert_file=directory / section.cert_file,
-        key_file=directory / section.key_file,
-        client_ca_file=directory / section.client_ca_file if section.client_ca_file is not None else None,
-        client_auth_type=section.client_auth_type,
-        min_version=section.min_version,
-    )
-
-
-def _check_readable(report: Report, path: Path_, file: Path) -> None:
-    try:
-        with file.open("rb"):
-            return
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a file name"
-        report.add(path, f"the file can't be read: {reason}", f"looked for {file}")
+    for key, name in tls.files().items():
+        if not draft.intact(key):
+            continue
+        try:
+            with (directory / name).open("rb"):
+                pass
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not a file name"
+            report.add((*draft.path, key), f"the file can't be read: {reason}", f"looked for {directory / name}")

@@ -18,6 +18,7 @@ from drift_monitor.core.distribution import (
     SUM_TOLERANCE,
     FloatArray,
     Mask,
+    Pair,
     Smoothing,
     SmoothingMethod,
     probabilities,
@@ -115,6 +116,20 @@ def compare_counts(
     return _compare([live_counts], [reference_counts], Smoothing(SmoothingMethod(smoothing), pseudocount))[0]
 
 
+def contributions(
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]], smoothing: Smoothing
+) -> list[Mapping[str, FloatArray]]:
+    """What each bin adds to both KL divergences of these (live, reference) counts, as `Comparison` has it."""
+    parts: list[Mapping[str, FloatArray]] = []
+    for start in range(0, len(pairs), _BLOCK):
+        live, reference = (
+            [np.asarray(counts) for counts in side] for side in zip(*pairs[start : start + _BLOCK], strict=True)
+        )
+        live_counts, reference_counts, present = _padded(live, reference)
+        parts += _contributions(smooth(live_counts, reference_counts, smoothing, present), live)
+    return parts
+
+
 def kl_divergence(p: ArrayLike, q: ArrayLike, base: float | None = None) -> float:
     """KL(p‖q) of plain probabilities; nats, or the unit of `base` (2: bits). Infinite where p > 0 = q.
 
@@ -137,22 +152,15 @@ def _compare(live: Sequence[Counts], reference: Sequence[Counts], smoothing: Smo
 
 
 def _compare_block(live: Sequence[Counts], reference: Sequence[Counts], smoothing: Smoothing) -> list[Comparison]:
-    sizes = [len(counts) for counts in live]
-    present = None if min(sizes) == max(sizes) else np.arange(max(sizes)) < np.array(sizes)[:, None]
-    live_counts, reference_counts = _padded(live, present), _padded(reference, present)
+    live_counts, reference_counts, present = _padded(live, reference)
     pair = smooth(live_counts, reference_counts, smoothing, present)
     estimated = estimates(pair)
-    forward, reverse = contributions_live_reference(pair), contributions_reference_live(pair)
-    for contributions in (forward, reverse):
-        contributions.setflags(write=False)  # features see their row of it
     columns = zip(
         live_counts.sum(axis=1).tolist(),
         reference_counts.sum(axis=1).tolist(),
         kl_floor(pair).tolist(),
         _directions(estimated),
-        forward,
-        reverse,
-        sizes,
+        _contributions(pair, live),
         strict=True,
     )
     return [
@@ -161,21 +169,33 @@ def _compare_block(live: Sequence[Counts], reference: Sequence[Counts], smoothin
             reference_rows=reference_rows,
             estimates=FeatureEstimates(estimated, at),
             noise_floor=floor,
-            contributions={"live_reference": p[:size], "reference_live": q[:size]},
+            contributions=contributions,
             direction=direction,
         )
-        for at, (live_rows, reference_rows, floor, direction, p, q, size) in enumerate(columns)
+        for at, (live_rows, reference_rows, floor, direction, contributions) in enumerate(columns)
     ]
 
 
-def _padded(rows: Sequence[Counts], present: Mask | None) -> Counts:
-    """(F, K) with K the longest row; `present`, where rows differ in length, is True where a feature has a bin."""
-    together = np.concatenate(rows)
-    if present is None:
-        return together.reshape(len(rows), -1)
-    padded = np.zeros(present.shape, dtype=np.int64)
-    padded[present] = together
-    return padded
+def _contributions(pair: Pair, counts: Sequence[Counts]) -> list[Mapping[str, FloatArray]]:
+    """A feature each; without what only pads a shorter one."""
+    forward, reverse = contributions_live_reference(pair), contributions_reference_live(pair)
+    for contributions in (forward, reverse):
+        contributions.setflags(write=False)  # features see their row of it
+    return [
+        {"live_reference": p[: len(row)], "reference_live": q[: len(row)]}
+        for p, q, row in zip(forward, reverse, counts, strict=True)
+    ]
+
+
+def _padded(live: Sequence[Counts], reference: Sequence[Counts]) -> tuple[Counts, Counts, Mask | None]:
+    """Both as (F, K) with K the longest row; the mask, where rows differ in length, is True where there is a bin."""
+    sizes = [len(counts) for counts in live]
+    if min(sizes) == max(sizes):
+        return np.stack(live), np.stack(reference), None
+    present = np.arange(max(sizes)) < np.array(sizes)[:, None]
+    padded = np.zeros((2, *present.shape), dtype=np.int64)
+    padded[0, present], padded[1, present] = np.concatenate(live), np.concatenate(reference)
+    return padded[0], padded[1], present
 
 
 def _directions(estimated: Mapping[Metric, Estimates]) -> list[Direction]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,15 +34,15 @@ class Histogram:
 
     __hash__ = None  # type: ignore[assignment]
 
-    @property
+    @cached_property
     def rows(self) -> int:
         return int(self.counts.sum())
 
-    @property
+    @cached_property
     def missing_rows(self) -> int:
         return int(self.counts[self.spec.missing])
 
-    @property
+    @cached_property
     def unknown_rows(self) -> int:
         """Rows outside everything the reference held: unseen labels, values below or above."""
         return int(self.counts[list(self.spec.unknown)].sum())

@@ -7,13 +7,11 @@ under a lock in the same transaction, so two evaluations of a monitor can't both
 the answer to the commit is lost, the run is looked up before anybody believes it failed.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
 
 from drift_monitor.alerting import episodes, rules
 from drift_monitor.alerting.rules import EvaluationResult, Observations, Transitions, Window
@@ -86,23 +84,11 @@ def commit(
         if table.is_outdated(conn, monitor):
             return 0
         updates = _judge_in_order(conn, monitor, claims, outcomes, rows)
-        judged = list(zip(outcomes, updates, strict=False))
-        results = [_result(outcome, update) for outcome, update in judged]
-        leases.confirm_all(conn, list(zip(claims, results, strict=False)))
+        judged = list(zip(claims, outcomes, updates, strict=False))
+        leases.confirm_all(conn, [(claim, _result(outcome, update)) for claim, outcome, update in judged])
         changed = pane_store.save(conn, monitor.name, table.fresh_counts, table.fresh_rows)
-        measurements.save(
-            conn, [measured for outcome, update in judged for measured in _with_alerts(outcome, update.records)]
-        )
-        alert_rows = dict(rows)
-        for claim, (outcome, update) in zip(claims, judged, strict=False):
-            if update.how is not UpdateKind.SHOW:
-                # The windows of a backfill, also of one that was interrupted, are of the past.
-                notify = notify_past or claim.trigger is not Trigger.BACKFILL
-                written = episodes.record(
-                    services, conn, monitor, outcome, alert_rows, update.transitions, notify=notify
-                )
-                alert_rows |= {row.key: row for row in written}
-        alert_store.save(conn, [row for key, row in alert_rows.items() if row is not rows.get(key)])
+        measurements.save(conn, [found for _, outcome, _ in judged for found in outcome.watched.measurements])
+        _record(services, conn, monitor, judged, rows, notify_past=notify_past)
         for run_id, states in ((id, states) for update in updates for id, states in update.rewritten.items()):
             runs.rewrite_alert_states(conn, run_id, [record.to_json() for record in states])
         runs.plan(conn, _revisions(services, conn, monitor, outcomes[0], changed))
@@ -117,6 +103,35 @@ def commit(
         if not done:
             raise
     return Committed(outcomes=outcomes[:done], seconds=services.clock.monotonic() - began)
+
+
+def _record(
+    services: Services,
+    conn: Transaction,
+    monitor: MonitorConfig,
+    judged: Sequence[tuple[Claim, EvaluationResult, AlertUpdate]],
+    rows: Mapping[AlertKey, AlertRow],
+    *,
+    notify_past: bool,
+) -> None:
+    """Episodes and notifications of these windows, in order, and alert rows as the last of them leaves them."""
+    after = dict(rows)
+    for position, (claim, outcome, update) in enumerate(judged, start=1):
+        if update.how is UpdateKind.SHOW:
+            continue
+        steps = update.transitions
+        if position < len(judged):  # only what changes an alert: its row is written again by a later window
+            states = {key: row.alert for key, row in after.items()}
+            steps = {
+                key: step
+                for key, step in steps.items()
+                if step.change is not Change.NONE or step.state != states.get(key, INACTIVE)
+            }
+        # The windows of a backfill, also of one that was interrupted, are of the past.
+        notify = notify_past or claim.trigger is not Trigger.BACKFILL
+        written = episodes.record(services, conn, monitor, outcome, after, steps, notify=notify)
+        after |= {row.key: row for row in written}
+    alert_store.save(conn, [row for key, row in after.items() if row is not rows.get(key)])
 
 
 def _judge_in_order(
@@ -233,16 +248,6 @@ def _result(outcome: EvaluationResult, update: AlertUpdate) -> RunResult:
         result={"live_rows": outcome.rows},
         alert_states=[record.to_json() for record in update.records],
     )
-
-
-def _with_alerts(outcome: EvaluationResult, records: Sequence[AlertRecord]) -> list[measurements.Measurement]:
-    own: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for record in records:
-        own[record.key.feature, record.key.segment].append(record.to_json())
-    return [
-        replace(measurement, alert_states=own[measurement.feature, measurement.segment])
-        for measurement in outcome.watched.measurements
-    ]
 
 
 def _revisions(

@@ -58,7 +58,8 @@ def reference_dataset(config: Config, monitor: MonitorConfig) -> Dataset:
 def reference_source(config: Config, monitor: MonitorConfig) -> SourceConfig:
     """The source that holds the reference rows."""
     reference = monitor.reference
-    return config.source(reference.source if isinstance(reference, FixedTable) else monitor.source)
+    own = reference.source if isinstance(reference, FixedTable) else None
+    return config.source(own or monitor.source)
 
 
 def configured_features(monitor: MonitorConfig, columns: Mapping[str, ColumnInfo]) -> tuple[WatchedFeature, ...]:
@@ -78,7 +79,7 @@ def configured_features(monitor: MonitorConfig, columns: Mapping[str, ColumnInfo
                 expression=feature.expression,
                 kind=feature.kind,
             ),
-            binning=feature.binning,
+            binning=feature.bins,
         )
         for feature in monitor.features
     )

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.comparison import Comparison, compare_histograms
+from drift_monitor.core.distribution import SmoothingMethod
 from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.panes import Span
 from drift_monitor.core.rules import MeasurementStatus
@@ -86,6 +89,10 @@ def _measurement(
     comparison: Comparison | None,
 ) -> Measurement:
     live, reference = sides.live, sides.reference
+    compared_bins = None
+    if comparison is not None and live is not None and reference is not None:
+        is_anchored = monitor.smoothing.method is SmoothingMethod.ANCHORED
+        compared_bins = int(np.count_nonzero(live.counts + reference.counts)) if is_anchored else live.spec.size
     spec = live.spec if live else reference.spec if reference else None
     return Measurement(
         monitor=monitor.name,
@@ -100,6 +107,7 @@ def _measurement(
         bin_spec=spec.id if spec else None,
         live_counts=_counts(live),
         reference_counts=_counts(reference),
+        compared_bins=compared_bins,
         failure=sides.failure,
         error=sides.error,
         **_ratios(status, live, reference),

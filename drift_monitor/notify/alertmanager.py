@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
-from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receivers import AlertmanagerConfig
 from drift_monitor.core.times import rfc3339
 from drift_monitor.errors import DeliveryError
@@ -29,9 +29,7 @@ _BATCH = 64  # alerts in one post, as Prometheus sends them
 class AlertmanagerSender:
     """Posts the state of alerts to all replicas of one Alertmanager."""
 
-    def __init__(
-        self, config: AlertmanagerConfig, outbound: OutboundConfig = ANYWHERE, resolver: Resolver | None = None
-    ) -> None:
+    def __init__(self, config: AlertmanagerConfig, outbound: OutboundConfig, resolver: Resolver | None = None) -> None:
         addresses = [f"{url.get_secret_value().rstrip('/')}/api/v2/alerts" for url in config.urls]
         self._posters = [Poster(address, config.timeout, outbound, resolver) for address in addresses]
 

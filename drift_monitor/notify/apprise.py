@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
+from drift_monitor.config.outbound import ANYWHERE
 from drift_monitor.config.receivers import AppriseConfig
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify import wording
@@ -94,7 +95,7 @@ async def _refused(target: Any, seconds: float) -> DeliveryFailure | None:
         return None
     try:
         async with asyncio.timeout(seconds):
-            await addresses_of(str(host), getattr(target[0], "port", None) or 443, "apprise")
+            await addresses_of(str(host), getattr(target[0], "port", None) or 443, "apprise", ANYWHERE)
     except TimeoutError:
         return DeliveryFailure.TIMEOUT
     except DeliveryError as error:

@@ -27,7 +27,7 @@ from email.utils import format_datetime, parseaddr
 from html import escape
 from typing import Any
 
-from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receivers import EmailConfig
 from drift_monitor.core.clean import clean_text
 from drift_monitor.errors import DeliveryError
@@ -53,9 +53,7 @@ _CELL = "padding:3px 14px 3px 0;font-size:13px;vertical-align:top"
 class EmailSender:
     """Sends notifications as mail to one list of recipients."""
 
-    def __init__(
-        self, config: EmailConfig, outbound: OutboundConfig = ANYWHERE, resolver: Resolver | None = None
-    ) -> None:
+    def __init__(self, config: EmailConfig, outbound: OutboundConfig, resolver: Resolver | None = None) -> None:
         host, _, port = config.smarthost.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._shown = f"smtp://{config.smarthost}"
@@ -79,7 +77,7 @@ class EmailSender:
 
     async def _connect(self) -> socket.socket:
         async with asyncio.timeout(self._timeout):
-            addresses = await addresses_of(self._host, self._port, self._shown, self._resolver, self._outbound)
+            addresses = await addresses_of(self._host, self._port, self._shown, self._outbound, self._resolver)
             for address in addresses[:-1]:
                 # An address that swallows packets must leave time for the next one.
                 with suppress(OSError):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receivers import (
     AlertmanagerConfig,
     AppriseConfig,
@@ -45,7 +45,7 @@ class Sender(Protocol):
         ...
 
 
-def make_sender(receiver: ReceiverConfig, outbound: OutboundConfig = ANYWHERE) -> Sender:
+def make_sender(receiver: ReceiverConfig, outbound: OutboundConfig) -> Sender:
     """The sender of this receiver, as far as `outbound` lets it."""
     match receiver.kind:
         case WebhookConfig() as webhook:
@@ -94,5 +94,6 @@ def sample_messages(receiver: str, at: datetime) -> tuple[Message, Message]:
     over = {**firing.annotations, "summary": f"TEST of receiver {receiver}: the sample alert is over"}
     resolved = replace(firing, status=AlertStatus.RESOLVED, annotations=over, ends_at=at, bins=())
     key = NotificationKey(monitor=_SAMPLE_MONITOR, window_end=at, revision=0, receiver=receiver)
-    (first,), (second,) = messages(key, [firing]), messages(replace(key, revision=1), [resolved])
+    (first,) = messages(key, [firing], max_alerts=0, external_url="", send_resolved=True)
+    (second,) = messages(replace(key, revision=1), [resolved], max_alerts=0, external_url="", send_resolved=True)
     return first, second

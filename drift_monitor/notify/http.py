@@ -2,8 +2,8 @@
 
 Redirects are refused, proxies and netrc of the environment are ignored, at most 4 KiB of an answer are read, and the
 deadline covers everything from the name to the last byte: a server that drips a byte a second can't hold a worker.
-The URL may be the credential, so errors show scheme and host only, and an answer that repeats its path, or another of
-the `secrets`, is not quoted.
+The URL may be the credential, so errors show scheme and host only, and an answer that repeats its path, or a
+`secret` sent in the body, is not quoted.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.core.clean import clean_text
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.outbound import Destination, Resolver, resolve
@@ -45,16 +45,16 @@ class Poster:
         self,
         url: str,
         timeout: timedelta,
-        outbound: OutboundConfig = ANYWHERE,
+        outbound: OutboundConfig,
         resolver: Resolver | None = None,
         *,
-        secrets: Collection[str] = (),
+        secret: str | None = None,
     ) -> None:
         self._url = url
         self._timeout = timeout.total_seconds()
         self._outbound = outbound
         self._resolver = resolver
-        self._secrets = frozenset(secrets)
+        self._secret = secret
         for name in ("httpx", "httpcore"):
             # Below WARNING these print full URLs and headers, whatever the level of the rest.
             logging.getLogger(name).setLevel(WARN)
@@ -77,7 +77,7 @@ class Poster:
     async def _post(self, content: bytes, headers: dict[str, str], at: datetime) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                destination = await resolve(self._url, self._resolver, self._outbound)
+                destination = await resolve(self._url, self._outbound, self._resolver)
                 # An address that swallows packets must leave time for the next one.
                 connect = self._timeout / len(destination.addresses)
                 async with httpx.AsyncClient(
@@ -158,8 +158,8 @@ class Poster:
         rest = f"{parts.path}/{parts.query}/{parts.fragment}/{parts.netloc.rpartition('@')[0]}"
         pieces = {piece for piece in re.split(r"[/?&=:;,.]", rest) if piece}
         pieces |= {unquote(piece) for piece in pieces}
-        secrets = self._secrets | {piece for piece in pieces if len(piece) >= _MIN_SECRET_PART}
-        if any(secret in excerpt for secret in secrets):
+        secrets = {piece for piece in pieces if len(piece) >= _MIN_SECRET_PART}
+        if any(secret in excerpt for secret in (*secrets, self._secret) if secret):
             return " (the answer repeats a secret and is not shown)"
         return f": {text}"
 

@@ -101,9 +101,9 @@ def messages(
     key: NotificationKey,
     alerts: Sequence[Alert],
     *,
-    max_alerts: int = 0,
-    external_url: str = "",
-    send_resolved: bool = True,
+    max_alerts: int,
+    external_url: str,
+    send_resolved: bool,
     first_part: int = 0,
 ) -> tuple[Message, ...]:
     """The notification in parts of at most `max_alerts` (0: all in one); none if nothing is left to say.
@@ -126,7 +126,7 @@ def messages(
     )
 
 
-def document(alerts: Sequence[Alert], *, monitor: str, receiver: str, external_url: str = "") -> dict[str, Any]:
+def document(alerts: Sequence[Alert], *, monitor: str, receiver: str, external_url: str) -> dict[str, Any]:
     """What the outbox holds of these alerts of one monitor: JSON values only, all text storable and sendable."""
     if not alerts:
         raise InputError("a notification needs at least one alert")

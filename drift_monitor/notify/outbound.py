@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from drift_monitor.config.outbound import ANYWHERE, Address, OutboundConfig
+from drift_monitor.config.outbound import Address, OutboundConfig
 from drift_monitor.errors import DeliveryError
 from drift_monitor.telemetry.logs import origin
 from drift_monitor.telemetry.reasons import DeliveryFailure
@@ -87,7 +87,7 @@ def embedded(address: Address) -> tuple[ipaddress.IPv4Address, ...]:
     return tuple(part for part in candidates if part is not None)
 
 
-async def resolve(url: str, resolver: Resolver | None = None, outbound: OutboundConfig = ANYWHERE) -> Destination:
+async def resolve(url: str, outbound: OutboundConfig, resolver: Resolver | None = None) -> Destination:
     """Resolve the URL's name once and check every address; DeliveryError if it may not or can't be dialled."""
     shown = origin(url)
     try:
@@ -102,12 +102,12 @@ async def resolve(url: str, resolver: Resolver | None = None, outbound: Outbound
         raise _error(shown, f"{parsed.port} is no port", DeliveryFailure.INVALID, retryable=False)
     host = parsed.raw_host.decode("ascii")
     port = parsed.port or _DEFAULT_PORTS[parsed.scheme]
-    addresses = await addresses_of(host, port, shown, resolver, outbound)
+    addresses = await addresses_of(host, port, shown, outbound, resolver)
     return Destination(url=parsed, addresses=addresses, host=host, host_header=parsed.netloc.decode("ascii"))
 
 
 async def addresses_of(
-    host: str, port: int, shown: str, resolver: Resolver | None = None, outbound: OutboundConfig = ANYWHERE
+    host: str, port: int, shown: str, outbound: OutboundConfig, resolver: Resolver | None = None
 ) -> tuple[str, ...]:
     """The addresses of a name, resolved once and all checked; `shown` names the receiver in the DeliveryError."""
     is_literal = _is_address(host)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receivers import PagerdutyConfig
 from drift_monitor.core.rules import Severity
 from drift_monitor.notify import wording
@@ -24,12 +24,10 @@ _SEVERITIES = frozenset(Severity)  # PagerDuty knows our three by the same names
 class PagerdutySender:
     """Sends events of one integration; its routing key is the credential."""
 
-    def __init__(
-        self, config: PagerdutyConfig, outbound: OutboundConfig = ANYWHERE, resolver: Resolver | None = None
-    ) -> None:
+    def __init__(self, config: PagerdutyConfig, outbound: OutboundConfig, resolver: Resolver | None = None) -> None:
         self._routing_key = config.routing_key.get_secret_value()
         self._poster = Poster(
-            config.url.get_secret_value(), config.timeout, outbound, resolver, secrets=(self._routing_key,)
+            config.url.get_secret_value(), config.timeout, outbound, resolver, secret=self._routing_key
         )
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receivers import SlackConfig
 from drift_monitor.notify import wording
 from drift_monitor.notify.http import Poster
@@ -33,9 +33,7 @@ _BAR, _LABEL = 12, 22  # characters: a line stays narrow enough for a phone held
 class SlackSender:
     """Posts messages to one incoming webhook; its URL is the credential."""
 
-    def __init__(
-        self, config: SlackConfig, outbound: OutboundConfig = ANYWHERE, resolver: Resolver | None = None
-    ) -> None:
+    def __init__(self, config: SlackConfig, outbound: OutboundConfig, resolver: Resolver | None = None) -> None:
         self._poster = Poster(config.webhook_url.get_secret_value(), config.timeout, outbound, resolver)
 
     def send(self, notification_id: str, body: Mapping[str, Any], at: datetime) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
+from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receivers import WebhookConfig
 from drift_monitor.notify.http import Poster
 from drift_monitor.notify.message import version_4
@@ -25,9 +25,7 @@ _SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks marks a base64 s
 class WebhookSender:
     """Posts notifications to one URL."""
 
-    def __init__(
-        self, config: WebhookConfig, outbound: OutboundConfig = ANYWHERE, resolver: Resolver | None = None
-    ) -> None:
+    def __init__(self, config: WebhookConfig, outbound: OutboundConfig, resolver: Resolver | None = None) -> None:
         self._poster = Poster(config.url.get_secret_value(), config.timeout, outbound, resolver)
         self._key = None if config.secret is None else signing_key(config.secret.get_secret_value())
 

@@ -141,6 +141,7 @@ def read_episodes(
 ) -> Page[EpisodePlace]:
     """Episodes with their acknowledgements, those that opened last first."""
     with store.read() as conn:
+        # One more than is shown says whether there is a next page; the same in the lists below.
         episodes = alerts.episode_page(conn, asked, limit=limit + 1, after=after)
         shown = episodes[:limit]
         acknowledged = acknowledgements.of_episodes(conn, [episode.id for episode in shown])

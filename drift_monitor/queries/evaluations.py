@@ -75,6 +75,7 @@ def read_evaluation(connection: Transaction, run: Run) -> Evaluation:
     """The evaluation of a run; without measurements and alerts where it is not done."""
     measured = measurement_store.of_run(connection, run.key)
     ids = {measurement.bin_spec for measurement in measured if measurement.bin_spec is not None}
+    # The rules of then: today's thresholds may be others.
     rules = {rule.id: rule for rule in _rules(monitors.configuration_of(connection, run.config_hash))}
     records = [AlertRecord.from_json(document) for document in run.alert_states]
     alerts = [
@@ -136,7 +137,14 @@ def evaluation_document(evaluation: Evaluation) -> JsonObject:
 def measurement_document(measurement: Measurement) -> JsonObject:
     """A row of `drift_measurements`."""
     columns = measurement.columns()
-    return {name: _plain(columns[name]) for name in MEASUREMENT_COLUMNS}
+    document: JsonObject = {}
+    for name in MEASUREMENT_COLUMNS:
+        value = columns[name]
+        if isinstance(value, datetime):
+            document[name] = rfc3339(value)
+        else:
+            document[name] = clean_document(value.value if isinstance(value, Enum) else value)
+    return document
 
 
 def bin_documents(measurement: Measurement, spec: BinSpec | None) -> list[JsonObject]:
@@ -177,12 +185,6 @@ def _alert_document(alert: EvaluatedAlert) -> JsonObject:
         "threshold": alert.rule.threshold,
         "since": None if state.since is None else rfc3339(state.since),
     }
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "isoformat"):
-        return rfc3339(value)
-    return clean_document(value.value if isinstance(value, Enum) else value)
 
 
 def _at(values: Sequence[float] | None, ordinal: int) -> float | None:

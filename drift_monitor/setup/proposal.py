@@ -133,7 +133,7 @@ def _reference(history: TableHistory, timing: Timing) -> tuple[FixedRange | Trai
     start = max(start, to - _LONGEST_REFERENCE)
     if start >= to:
         start = to - unit
-    return FixedRange(from_=start, to=to), "an older part of its rows: choose a time when all was well"
+    return FixedRange(**{"from": start, "to": to}), "an older part of its rows: choose a time when all was well"
 
 
 def _floor(at: datetime, unit: timedelta) -> datetime:

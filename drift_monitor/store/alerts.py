@@ -45,8 +45,21 @@ class AlertRow:
     reason: str | None = None
 
 
-_QUIET: Final = {"feature": "", "segment": "", "rule": "", "cause": "", "observed": None, **INACTIVE.to_json()}
+_QUIET: Final = {
+    "feature": "",
+    "segment": "",
+    "rule": "",
+    "verdict": Verdict.QUIET.value,
+    "cause": "",
+    "observed": None,
+    **INACTIVE.to_json(),
+}
 """What an alert record need not say."""
+
+
+def alert_series(state: Mapping[str, Any]) -> tuple[str, str]:
+    """Feature and segment of a stored alert record."""
+    return state.get("feature", ""), state.get("segment", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +72,16 @@ class AlertRecord:
 
     def to_json(self) -> dict[str, Any]:
         """What differs from a quiet alert: there are many of these, and nearly all are quiet."""
+        observation = self.observation
         document = {
             **self.key._asdict(),
-            **self.alert.to_json(),
-            "verdict": self.observation.verdict.value,
+            **({} if self.alert is INACTIVE else self.alert.to_json()),
+            "verdict": observation.verdict.value,
             # As text: infinite values are observations too, and no JSON.
-            "observed": None if self.observation.value is None else repr(float(self.observation.value)),
-            "cause": self.observation.cause,
+            "observed": None if observation.value is None else repr(float(observation.value)),
+            "cause": observation.cause,
         }
-        return {name: value for name, value in document.items() if name not in _QUIET or value != _QUIET[name]}
+        return {name: value for name, value in document.items() if value != _QUIET[name]}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -292,10 +306,6 @@ def _alert_values(row: AlertRow) -> dict[str, Any]:
         "threshold": row.threshold,
         "memory": row.alert.to_json(),
         "state": row.alert.phase.value,
-        "since_window": row.alert.since,
-        "fired_at": row.alert.fired_at,
-        "value": row.alert.value,
-        "peak": row.alert.peak,
         "reason": row.reason,
         "episode_id": row.episode_id,
         "last_window": row.last_window,

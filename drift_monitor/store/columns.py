@@ -4,7 +4,9 @@ Derived ids: the same facts give the same id on every replica and after every re
 """
 
 import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -14,11 +16,12 @@ from sqlalchemy import Text as PlainText
 from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from drift_monitor.core.clean import clean_document, clean_number, clean_text
+from drift_monitor.core.clean import clean_number, clean_text, json_text
 from drift_monitor.core.histogram import Counts
 from drift_monitor.core.times import rfc3339
 
 
+@lru_cache(maxsize=4096)  # the bounds of a week of panes, each written once for every feature
 def instant_text(moment: datetime) -> str:
     """RFC 3339 in UTC, always of the same width, so that the order of the texts is the order of the moments."""
     return rfc3339(moment, "microseconds")
@@ -86,8 +89,7 @@ class JsonColumn(TypeDecorator[Any]):
             return dialect.type_descriptor(JSONB(none_as_null=True))
         return dialect.type_descriptor(JSON(none_as_null=True))
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        return clean_document(value)
+    # What it holds is cleaned where it becomes text: see `json_text` in `connection`.
 
 
 class CountArray(TypeDecorator[Counts]):
@@ -115,6 +117,31 @@ class CountDocument(CountArray):
         if dialect.name == "postgresql":
             return dialect.type_descriptor(JSONB(none_as_null=True))
         return dialect.type_descriptor(JSON(none_as_null=True))
+
+
+def counts_text(counts: Sequence[int] | Counts) -> str:
+    """Counts as JSON without blanks."""
+    plain = counts.tolist() if isinstance(counts, np.ndarray) else list(counts)
+    return str(plain).replace(" ", "")
+
+
+def driver_value(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """What makes a value of such a column one of the driver, as SQLAlchemy would in many more steps; never for None."""
+    match kind:
+        case Instant() if dialect.name == "sqlite":
+            return instant_text
+        case Instant():
+            return lambda moment: kind.process_bind_param(moment, dialect)
+        case Text():
+            return clean_text
+        case Number():
+            return clean_number
+        case CountArray():
+            return counts_text
+        case JsonColumn():
+            return json_text
+        case _:
+            return None
 
 
 NAMESPACE = UUID("5a4f9f0e-6a57-5b0f-9d0b-2f8d5f0c7a11")

@@ -8,6 +8,7 @@ travel in `options` and hold from the first statement on.
 The store's clock decides what is due: that of the PostgreSQL server, or on SQLite (one daemon a file) the host's.
 """
 
+import math
 import random
 import sqlite3
 import time
@@ -23,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from drift_monitor.clock import Clock
+from drift_monitor.core.clean import json_text
 from drift_monitor.errors import StoreError
 from drift_monitor.store.failures import is_lost_connection, is_race, translated
 from drift_monitor.store.filelock import FileLock
@@ -190,6 +192,7 @@ def _parsed(url: str) -> URL:
 def _engine(url: URL, clock: Clock, pool_size: int) -> Engine:
     shared: dict[str, Any] = {
         "hide_parameters": True,
+        "json_serializer": json_text,
         "poolclass": QueuePool,
         "pool_size": pool_size,
         "max_overflow": 0,
@@ -210,6 +213,14 @@ def _engine(url: URL, clock: Clock, pool_size: int) -> Engine:
         ) from error
 
 
+def _knows_logarithm(connection: sqlite3.Connection) -> bool:
+    """Whether SQLite was built with its mathematical functions: `drift_histograms` needs one of them."""
+    try:
+        return bool(connection.execute("SELECT ln(1.0) = 0.0").fetchone()[0])
+    except sqlite3.OperationalError:
+        return False
+
+
 def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
@@ -217,6 +228,8 @@ def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
         entry.info["clock"] = clock
         for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        if not _knows_logarithm(connection):
+            connection.create_function("ln", 1, math.log, deterministic=True)
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA journal_mode=WAL")
 

@@ -1,24 +1,33 @@
 """Measurements: what one evaluation found for one feature, with the counts that it was computed from.
 
 A measurement can be recomputed from its row: both count arrays, their bins and the run's configuration are stored.
+Contributions are: where counts are read, they come with what each bin contributes. Alert states are the run's.
 Revisions are kept; reading functions give the latest one of each window unless asked otherwise.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, tuple_
+import numpy as np
+from sqlalchemy import Connection, Row, Select, and_, select, tuple_
 
-from drift_monitor.core.comparison import Direction
+from drift_monitor.core.clean import clean_number
+from drift_monitor.core.comparison import Direction, contributions
+from drift_monitor.core.distribution import FloatArray
 from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import MeasurementStatus
+from drift_monitor.store.alerts import alert_series
+from drift_monitor.store.monitors import smoothing_of
 from drift_monitor.store.runs import RunKey, last_done, latest_done
-from drift_monitor.store.schema import ESTIMATE_COLUMNS, measurement
-from drift_monitor.store.statements import insert_new
+from drift_monitor.store.schema import ESTIMATE_COLUMNS, measurement, run
+from drift_monitor.store.statements import bulk_insert
 
-ARRAYS = ("live_counts", "reference_counts", "contribution_live_reference", "contribution_reference_live")
+ARRAYS = ("live_counts", "reference_counts")
 NO_ESTIMATE = Estimate(None)
 
 
@@ -27,7 +36,8 @@ class Measurement:
     """One row of `drift_measurements`, with the arrays behind it. Divergences in nats; None: there is no value.
 
     `estimates` holds the divergences that could be computed. `failure` is the reason of a failed feature, `error` its
-    sentence. `alert_states` are this feature's alerts afterwards.
+    sentence. `compared_bins`: how many bins smoothing left to compare. `alert_states` are this feature's alerts
+    afterwards, read on demand.
     """
 
     monitor: str
@@ -50,6 +60,7 @@ class Measurement:
     error: str | None = None
     live_counts: tuple[int, ...] | None = None
     reference_counts: tuple[int, ...] | None = None
+    compared_bins: int | None = None
     contribution_live_reference: tuple[float, ...] | None = None
     contribution_reference_live: tuple[float, ...] | None = None
     alert_states: Sequence[Mapping[str, Any]] = ()
@@ -88,26 +99,52 @@ class MeasurementFilter:
 # Where a page of history ended: (window_end, feature, segment).
 Place = tuple[datetime, str, str]
 
-_PLAIN = tuple(column.name for column in fields(Measurement) if column.name != "estimates")
+_PLAIN = tuple(column.name for column in fields(Measurement) if column.name in measurement.c)
+_plain = attrgetter(*_PLAIN)
+_COLUMNS = (*_PLAIN, *chain.from_iterable(ESTIMATE_COLUMNS.values()))
+_COUNTED = select(measurement, run.c.config_hash).join(
+    run,
+    and_(
+        run.c.monitor == measurement.c.monitor,
+        run.c.window_end == measurement.c.window_end,
+        run.c.revision == measurement.c.revision,
+    ),
+)
 
 
 def save(connection: Connection, measurements: Sequence[Measurement]) -> int:
-    """Store the measurements of an evaluation; how many were not stored yet."""
-    return insert_new(connection, measurement, [_row(measured) for measured in measurements])
+    """Store the measurements of evaluations; how many were not stored yet."""
+    rows = (
+        (
+            *_plain(measured),
+            *chain.from_iterable(measured.estimates.get(metric, NO_ESTIMATE) for metric in ESTIMATE_COLUMNS),
+        )
+        for measured in measurements
+    )
+    return bulk_insert(connection, measurement, _COLUMNS, rows)
 
 
 def of_run(connection: Connection, key: RunKey) -> tuple[Measurement, ...]:
     """The measurements of one evaluation, by feature and segment."""
     rows = connection.execute(
-        select(measurement)
-        .where(
+        _COUNTED.where(
             measurement.c.monitor == key.monitor,
             measurement.c.window_end == key.window_end,
             measurement.c.revision == key.revision,
-        )
-        .order_by(measurement.c.feature, measurement.c.segment)
+        ).order_by(measurement.c.feature, measurement.c.segment)
     )
-    return tuple(from_row(row) for row in rows)
+    return _whole(connection, rows.all())
+
+
+def counted(connection: Connection, keys: Sequence[tuple[str, datetime, int, str, str]]) -> Iterator[Measurement]:
+    """The measurements with these primary keys, whole: with counts, contributions and alert states."""
+    rows = connection.execute(
+        _COUNTED.add_columns(run.c.alert_states).where(tuple_(*measurement.primary_key.columns).in_(keys))
+    ).all()
+    for row, measured in zip(rows, _whole(connection, rows), strict=True):
+        series = (measured.feature, measured.segment)
+        own = [state for state in row.alert_states or () if alert_series(state) == series]
+        yield replace(measured, alert_states=tuple(own))
 
 
 def latest(connection: Connection, monitor: str | None = None) -> tuple[Measurement, ...]:
@@ -127,8 +164,8 @@ def history(
     with_counts: bool = False,
 ) -> tuple[Measurement, ...]:
     """The latest revision of each window, newest first; the next page is `before` the last one's (see `place`)."""
-    columns = [column for column in measurement.c if with_counts or column.name not in ARRAYS]
-    statement = _filtered(select(*columns), which)
+    columns = [column for column in measurement.c if column.name not in ARRAYS]
+    statement = _filtered(_COUNTED if with_counts else select(*columns), which)
     if before is not None:
         window_end, feature, segment = before
         later_name = tuple_(measurement.c.feature, measurement.c.segment) > tuple_(feature, segment)
@@ -137,8 +174,8 @@ def history(
         )
     rows = connection.execute(
         statement.order_by(measurement.c.window_end.desc(), measurement.c.feature, measurement.c.segment).limit(limit)
-    )
-    return tuple(from_row(row) for row in rows)
+    ).all()
+    return _whole(connection, rows) if with_counts else tuple(map(from_row, rows))
 
 
 def place(measured: Measurement) -> Place:
@@ -171,27 +208,43 @@ def _filtered(statement: Select[Any], which: MeasurementFilter) -> Select[Any]:
     return statement
 
 
-def _row(measured: Measurement) -> dict[str, Any]:
-    return measured.columns() | {
-        "status": measured.status.value,
-        "direction": None if measured.direction is None else measured.direction.value,
-        "alert_states": [dict(state) for state in measured.alert_states],
-    }
+def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Measurement, ...]:
+    """Rows with their counts and the hash of their run's configuration, as measurements with contributions."""
+    found = [from_row(row) for row in rows]
+    by_hash: dict[str, list[int]] = defaultdict(list)
+    for position, row in enumerate(rows):
+        if row.compared_bins is not None:
+            by_hash[row.config_hash].append(position)
+    for config_hash, positions in by_hash.items():
+        smoothing = smoothing_of(connection, config_hash)
+        if smoothing is None:
+            continue
+        pairs = [(found[position].live_counts or (), found[position].reference_counts or ()) for position in positions]
+        for position, parts in zip(positions, contributions(pairs, smoothing), strict=True):
+            found[position] = replace(
+                found[position],
+                contribution_live_reference=_finite(parts["live_reference"]),
+                contribution_reference_live=_finite(parts["reference_live"]),
+            )
+    return tuple(found)
+
+
+def _finite(values: FloatArray) -> tuple[float, ...]:
+    """An infinite contribution (only without smoothing) has no value, as everywhere in the store."""
+    if np.isfinite(values).all():
+        return tuple(values.tolist())
+    return tuple(clean_number(value) for value in values.tolist())  # type: ignore[misc]
 
 
 def from_row(row: Row[Any]) -> Measurement:
-    """The measurement that a row holds; arrays and alert states may be left out of it."""
+    """The measurement that a row holds, as far as the row has it."""
     columns = row._mapping
     values: dict[str, Any] = {name: columns[name] for name in _PLAIN if name in columns}
-    for name in ("live_counts", "reference_counts"):
+    for name in ARRAYS:
         if values.get(name) is not None:
             values[name] = tuple(values[name].tolist())
-    for name in ("contribution_live_reference", "contribution_reference_live"):
-        if values.get(name) is not None:
-            values[name] = tuple(values[name])
     values["status"] = MeasurementStatus(row.status)
     values["direction"] = None if row.direction is None else Direction(row.direction)
-    values["alert_states"] = tuple(values.get("alert_states") or ())
     values["estimates"] = {
         metric: Estimate(*(columns[name] for name in names))
         for metric, names in ESTIMATE_COLUMNS.items()

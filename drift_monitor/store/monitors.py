@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from drift_monitor.core.distribution import Smoothing, SmoothingMethod
 from drift_monitor.store.connection import now
 from drift_monitor.store.schema import configuration, monitor
 from drift_monitor.store.statements import insert_new, upsert
@@ -94,6 +95,12 @@ def listed(connection: Connection) -> tuple[StoredMonitor, ...]:
         )
         for row in rows
     )
+
+
+def smoothing_of(connection: Connection, config_hash: str) -> Smoothing | None:
+    """How the monitor with this configuration smooths; None where the configuration is not known."""
+    settings = (configuration_of(connection, config_hash) or {}).get("smoothing")
+    return Smoothing(SmoothingMethod(settings["method"]), settings["pseudocount"]) if settings else None
 
 
 def configuration_of(connection: Connection, config_hash: str) -> Mapping[str, Any] | None:

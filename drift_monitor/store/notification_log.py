@@ -1,8 +1,8 @@
-"""Tellings: which receiver knows of which episode, so that an end is told to those who know of the beginning.
+"""The notification log: which receiver knows of which episode, so that an end is sent to those who know of the start.
 
-    told       the receiver heard that the alert fires (or will: it is in the outbox); `at` is when it was last told
-    silenced   kept back by a silence; told once the silence has ended, if the alert still fires
-    withheld   not told and never to be: a backfill's, for it is of the past
+    sent       the receiver was notified that the alert fires (or will be: it is in the outbox); `at`: when it was last
+    silenced   kept back by a silence; sent once the silence has ended, if the alert still fires
+    withheld   not sent and never to be: a backfill's, for it is of the past
 
 The alert stands beside it as it was written for the receiver: its end carries the same labels and fingerprint, also
 where the configuration has changed or the monitor is gone.
@@ -14,16 +14,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
-from drift_monitor.store.schema import episode, telling
+from drift_monitor.store.schema import episode, notification_log
 from drift_monitor.store.statements import insert
 
 
 class LogState(StrEnum):
     """What a receiver knows of an episode."""
 
-    TOLD = "told"
+    SENT = "sent"
     SILENCED = "silenced"
     WITHHELD = "withheld"
 
@@ -39,69 +39,69 @@ class LogEntry:
     alert: Mapping[str, Any]
 
 
-def save(connection: Connection, tellings: Sequence[LogEntry]) -> None:
+def save(connection: Connection, entries: Sequence[LogEntry]) -> None:
     """Write what receivers know now, over what they knew before."""
-    if not tellings:
+    if not entries:
         return
-    statement = insert(connection, telling)
+    statement = insert(connection, notification_log)
     changed = {name: statement.excluded[name] for name in ("state", "at", "alert")}
     connection.execute(
         statement.on_conflict_do_update(index_elements=["episode_id", "receiver"], set_=changed),
         [
             {
-                "episode_id": one.episode_id,
-                "receiver": one.receiver,
-                "state": one.state.value,
-                "at": one.at,
-                "alert": one.alert,
+                "episode_id": entry.episode_id,
+                "receiver": entry.receiver,
+                "state": entry.state.value,
+                "at": entry.at,
+                "alert": entry.alert,
             }
-            for one in tellings
+            for entry in entries
         ],
     )
 
 
 def of_episodes(connection: Connection, ids: Collection[str]) -> tuple[LogEntry, ...]:
     """What receivers know of these episodes."""
-    return _read(connection, select(telling).where(telling.c.episode_id.in_(ids)))
+    return _read(connection, select(notification_log).where(notification_log.c.episode_id.in_(ids)))
 
 
 def of_open_episodes(connection: Connection, monitor: str) -> tuple[LogEntry, ...]:
     """What receivers know of a monitor's open episodes."""
-    is_open = and_(episode.c.monitor == monitor, episode.c.closed_window.is_(None))
-    return _read(connection, select(telling).join(episode, telling.c.episode_id == episode.c.id).where(is_open))
+    entries = select(notification_log).join(episode, notification_log.c.episode_id == episode.c.id)
+    return _read(connection, entries.where(episode.c.monitor == monitor, episode.c.closed_window.is_(None)))
 
 
 def ended_since(
     connection: Connection, moment: datetime, receivers: Collection[str]
 ) -> tuple[tuple[LogEntry, datetime], ...]:
-    """What these receivers were told of episodes that ended at or after `moment`, each with its last window's end."""
+    """What was sent to these receivers of episodes that ended at or after `moment`, each with its last window's end."""
     ended = (
-        select(telling, episode.c.closed_window)
-        .join(episode, telling.c.episode_id == episode.c.id)
+        select(notification_log, episode.c.closed_window)
+        .join(episode, notification_log.c.episode_id == episode.c.id)
         .where(
             episode.c.closed_at >= moment,
-            telling.c.receiver.in_(receivers),
-            telling.c.state == LogState.TOLD.value,
+            notification_log.c.receiver.in_(receivers),
+            notification_log.c.state == LogState.SENT.value,
         )
-        .order_by(episode.c.closed_at.desc(), telling.c.episode_id, telling.c.receiver)
+        .order_by(episode.c.closed_at.desc(), notification_log.c.episode_id, notification_log.c.receiver)
     )
-    return tuple((_telling(row), row.closed_window) for row in connection.execute(ended))
+    return tuple((_entry(row), row.closed_window) for row in connection.execute(ended))
 
 
 def last_change(connection: Connection) -> tuple[datetime | None, datetime | None]:
-    """When something was told last, and when an episode ended last: equal answers mean that nothing happened since."""
-    told = select(func.max(telling.c.at)).scalar_subquery()
+    """When a receiver was notified last, and when an episode ended last: with equal answers nothing happened since."""
+    sent = select(func.max(notification_log.c.at)).scalar_subquery()
     ended = select(func.max(episode.c.closed_at)).scalar_subquery()
-    row = connection.execute(select(told, ended)).one()
+    row = connection.execute(select(sent, ended)).one()
     return row[0], row[1]
 
 
 def _read(connection: Connection, statement: Select[Any]) -> tuple[LogEntry, ...]:
-    rows = connection.execute(statement.order_by(telling.c.episode_id, telling.c.receiver))
-    return tuple(_telling(row) for row in rows)
+    rows = connection.execute(statement.order_by(notification_log.c.episode_id, notification_log.c.receiver))
+    return tuple(_entry(row) for row in rows)
 
 
-def _telling(row: Row[Any]) -> LogEntry:
+def _entry(row: Row[Any]) -> LogEntry:
     return LogEntry(
         episode_id=row.episode_id,
         receiver=row.receiver,

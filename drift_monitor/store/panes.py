@@ -18,7 +18,7 @@ from drift_monitor.core.histogram import Counts
 from drift_monitor.core.panes import Span
 from drift_monitor.store.connection import now
 from drift_monitor.store.schema import pane, pane_rows, pane_series
-from drift_monitor.store.statements import insert_new
+from drift_monitor.store.statements import bulk_insert, insert_new
 
 # What was counted for a feature, and with which bins: (definition, spec id).
 Definitions = Mapping[str, tuple[str, str]]
@@ -137,17 +137,8 @@ def _save_counts(
             continue
         if revision >= 0:
             changed.add(one.span)
-        fresh.append(
-            {
-                "series": number,
-                "pane_start": one.span.start,
-                "pane_end": one.span.end,
-                "revision": revision + 1,
-                "counts": one.counts,
-                "read_at": moment,
-            }
-        )
-    insert_new(connection, pane, fresh)
+        fresh.append((number, one.span.start, one.span.end, revision + 1, one.counts, moment))
+    bulk_insert(connection, pane, ("series", "pane_start", "pane_end", "revision", "counts", "read_at"), fresh)
     return frozenset(changed)
 
 

@@ -92,7 +92,14 @@ def _old_panes(before: datetime) -> ColumnElement[bool]:
         _spans(pane),
         ~_is_replaced(reference),
     )
-    return and_(pane.c.pane_end < before, ~drifting.exists(), ~compared.exists())
+    # By series, whose panes lie in order of their starts: there is no other index.
+    return and_(
+        pane.c.series.in_(select(pane_series.c.id)),
+        pane.c.pane_start < before,
+        pane.c.pane_end < before,
+        ~drifting.exists(),
+        ~compared.exists(),
+    )
 
 
 def _old_pane_rows(before: datetime) -> ColumnElement[bool]:

@@ -7,8 +7,8 @@ and `feature` is "" for what belongs to the monitor itself.
              ├─ pane_series ── pane         what is counted, with which bins; its counts in each pane
              ├─ pane_rows                   rows of each pane
              ├─ reference                   frozen references with their bin specs
-             ├─ alert ── episode ─┬─ telling            the present state of each alert; from firing to resolved;
-             │                    └─ acknowledgement    which receivers know of it; who looks after it
+             ├─ alert ── episode ─┬─ notification_log   the present state of each alert; from firing to resolved;
+             │                    └─ acknowledgement    which receivers know of it; who has acknowledged it
              └─ outbox ── delivery          notifications in order; every try to send one
     silence                                 which alerts are not to be told, from when to when
     bin_spec, configuration                 stored once under their content hash
@@ -129,7 +129,6 @@ pane: Final = Table(
     _key("revision", Integer),
     _needed("counts", CountArray),
     _needed("read_at", Instant),
-    Index("ix_pane_pane_end", "pane_end"),
     sqlite_with_rowid=False,
 )
 
@@ -198,11 +197,12 @@ ESTIMATE_COLUMNS: Final = {
 measurement: Final = Table(
     "measurement",
     metadata,
+    # A window's rows lie together: they are written at once and mostly read so.
     _key("monitor", Text),
-    _key("feature", Text),
-    _key("segment", Text),
     _key("window_end", Instant),
     _key("revision", Integer),
+    _key("feature", Text),
+    _key("segment", Text),
     _needed("window_start", Instant),
     _needed("status", Text),
     Column("live_rows", BigInteger),
@@ -216,13 +216,14 @@ measurement: Final = Table(
     Column("bin_spec", Text, ForeignKey("bin_spec.id")),
     Column("failure", Text),
     Column("error", Text),
+    # What contributions are computed from, with the smoothing of the run's configuration.
     Column("live_counts", CountDocument),
     Column("reference_counts", CountDocument),
-    Column("contribution_live_reference", JsonColumn),
-    Column("contribution_reference_live", JsonColumn),
-    Column("alert_states", JsonColumn),
+    # How many bins were compared: K of the formulas. NULL where nothing was.
+    Column("compared_bins", Integer),
     ForeignKeyConstraint(["monitor", "window_end", "revision"], ["run.monitor", "run.window_end", "run.revision"]),
-    Index("ix_measurement_window_end", "monitor", "window_end", "revision"),
+    Index("ix_measurement_feature", "monitor", "feature", "segment", "window_end"),
+    sqlite_with_rowid=False,
 )
 
 episode: Final = Table(
@@ -255,8 +256,8 @@ episode: Final = Table(
     Index("ix_episode_closed_at", "closed_at"),
 )
 
-telling: Final = Table(
-    "telling",
+notification_log: Final = Table(
+    "notification_log",
     metadata,
     Column("episode_id", Text, ForeignKey("episode.id", ondelete="CASCADE"), primary_key=True, nullable=False),
     _key("receiver", Text),
@@ -264,7 +265,7 @@ telling: Final = Table(
     _needed("at", Instant),
     # The alert as it was written for the receiver: what an end of the episode refers to.
     _needed("alert", JsonColumn),
-    Index("ix_telling_at", "at"),
+    Index("ix_notification_log_at", "at"),
 )
 
 acknowledgement: Final = Table(
@@ -299,13 +300,9 @@ alert: Final = Table(
     _needed("metric", Text),
     _needed("severity", Text),
     _needed("threshold", Number),
-    # The whole state as the state machine wrote it; the columns beside it are for reading.
+    # The state as the state machine wrote it; `state` is its phase, to be asked for.
     _needed("memory", JsonColumn),
     _needed("state", Text),
-    Column("since_window", Instant),
-    Column("fired_at", Instant),
-    Column("value", Number),
-    Column("peak", Number),
     Column("reason", Text),
     Column("episode_id", Text, ForeignKey("episode.id")),
     _needed("last_window", Instant),

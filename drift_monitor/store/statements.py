@@ -1,10 +1,12 @@
 """Statements that both stores spell alike but SQLAlchemy keeps in dialects: INSERT … ON CONFLICT."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
+
+from drift_monitor.store.columns import driver_value
 
 Insert = postgresql.Insert | sqlite.Insert
 
@@ -27,6 +29,23 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
         # Rows as parameters, one statement in the cache: SQL with the values in it would be compiled for each call.
         inserted += len(connection.execute(statement, chunk).all())
     return inserted
+
+
+def bulk_insert(connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """`insert_new` of many rows with values for these columns, at a small part of its cost; how many were new."""
+    make = [driver_value(table.c[name].type, connection.dialect) for name in names]
+    values = [
+        tuple([cell if cell is None or to is None else to(cell) for to, cell in zip(make, row, strict=True)])
+        for row in rows
+    ]
+    if not values:
+        return 0
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    statement = (
+        f'INSERT INTO "{table.name}" ({", ".join(names)}) VALUES ({", ".join([mark] * len(names))}) '  # noqa: S608 ours
+        "ON CONFLICT DO NOTHING"
+    )
+    return connection.exec_driver_sql(statement, values, {"preserve_rowcount": True}).rowcount
 
 
 def upsert(

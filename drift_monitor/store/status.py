@@ -23,8 +23,7 @@ from drift_monitor.store.statements import ROWS_PER_STATEMENT
 
 Item = TypeVar("Item")
 
-_LARGE = (*ARRAYS, "alert_states")
-_SCALARS = tuple(column for column in measurement.c if column.name not in _LARGE)
+_SCALARS = tuple(column for column in measurement.c if column.name not in ARRAYS)
 _OF_THE_RUN = ("window_start", "window_end", "revision")
 _RATIOS = {Metric.MISSING_RATIO: "live_missing_ratio", Metric.UNSEEN_RATIO: "live_unseen_ratio"}
 # By their values, since a dictionary answers six times as fast as the class of an enum.
@@ -218,14 +217,10 @@ def _within(columns: Sequence[ColumnElement[Any]], stretches: Sequence[Range]) -
 
 def counted(connection: Connection, wanted: Sequence[Measurement]) -> dict[Series, Measurement]:
     """These measurements, whole: with count arrays, contributions and alert states."""
-    found: dict[Series, Measurement] = {}
-    keys = [(key.monitor, key.feature, key.segment, key.window_end, key.revision) for key in wanted]
-    for chunk in _chunks(keys):
-        rows = connection.execute(select(measurement).where(tuple_(*measurement.primary_key.columns).in_(chunk)))
-        for row in rows:
-            measured = measurements.from_row(row)
-            found[series_of(measured)] = measured
-    return found
+    keys = [(key.monitor, key.window_end, key.revision, key.feature, key.segment) for key in wanted]
+    return {
+        series_of(measured): measured for chunk in _chunks(keys) for measured in measurements.counted(connection, chunk)
+    }
 
 
 def references_built(connection: Connection) -> Mapping[str, datetime]:

@@ -259,14 +259,15 @@ def test_bins_that_add_next_to_nothing_are_left_out_but_three() -> None:
 
 
 def test_links_lead_to_the_page_where_nobody_said_where_grafana_is() -> None:
-    monitor = a_monitor("late orders", ("größe/cm",))
+    monitor = a_monitor("orders", ("größe/cm",)).model_copy(update={"name": "late orders"})
     alert = rendered(a_context(monitor=monitor, feature="größe/cm"))
     page = f"{SERVICE}/monitors/late%20orders/features/gr%C3%B6%C3%9Fe%2Fcm"
     assert (alert.generator_url, alert.annotations["dashboard_url"]) == (page, page)
 
 
 def test_names_in_links_to_grafana_are_quoted() -> None:
-    monitor = a_monitor("a&b", ("größe/cm",), grafana_url=f"{GRAFANA}/monitoring/")
+    monitor = a_monitor("orders", ("größe/cm",), grafana_url=f"{GRAFANA}/monitoring/")
+    monitor = monitor.model_copy(update={"name": "a&b"})
     annotations = texts(a_context(monitor=monitor, feature="größe/cm"))
     expected = f"{GRAFANA}/monitoring/d/drift-feature?var-monitor=a%26b&var-feature=gr%C3%B6%C3%9Fe%2Fcm"
     assert annotations["dashboard_url"] == expected

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from drift_monitor.config.report import keys_of, section_of
-from drift_monitor.config.section import Section
+from drift_monitor.config.fields import Section
+from drift_monitor.config.report import keys_of, sections_of
 
 
-def all_keys(model: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    for key, field in keys_of(model).items():
+def all_keys(*sections: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    for key, field in keys_of(sections).items():
         yield path, key
-        inner = section_of(field.annotation)
-        if inner is not None:
-            yield from all_keys(inner, (*path, key))
+        nested = sections_of(field)
+        if nested:
+            yield from all_keys(*nested, path=(*path, key))

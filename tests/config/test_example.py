@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from drift_monitor.config.fields import Section
 from drift_monitor.config.loading import load, parse
 from drift_monitor.config.receivers import KINDS
-from drift_monitor.config.section import Section
-from drift_monitor.config.sections import RootSection
-from drift_monitor.config.web import WebSection
+from drift_monitor.config.schema import Config
+from drift_monitor.config.web import WebConfig
 from drift_monitor.core.divergence import Metric
 from tests.config.keys import all_keys
 
@@ -60,7 +60,7 @@ def test_every_key_of_the_models_appears_in_the_example() -> None:
     written = written_keys(yaml.load(uncommented(EXAMPLE.read_text()), Loader=yaml.BaseLoader))
     elsewhere = {(("rules",), key) for key in ("name", "below", "on", "for", "keep_firing_for")}
     elsewhere |= {(("monitors", "reference"), "query")}
-    assert set(all_keys(RootSection)) - elsewhere <= written
+    assert set(all_keys(Config)) - elsewhere <= written
 
 
 def test_every_metric_but_the_explained_pairs_appears_in_the_example() -> None:
@@ -76,12 +76,12 @@ def table_under(heading: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)` \|", match[1], re.MULTILINE))
 
 
-@pytest.mark.parametrize("model", [RootSection, WebSection])
+@pytest.mark.parametrize("model", [Config, WebConfig])
 def test_every_key_has_its_row_in_the_reference_page_and_no_other_has(model: type[Section]) -> None:
     sections: dict[str, set[str]] = {}
     for path, key in all_keys(model):
         sections.setdefault(".".join(path), set()).add(key)
-    if model is WebSection:
+    if model is WebConfig:
         sections["Web configuration"] = sections.pop("")
     for name, keys in sections.items():
         assert table_under(HEADINGS.get(name, name if name == "Web configuration" else f"`{name}`")) == keys

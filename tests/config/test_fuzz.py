@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_monitor.config.loading import parse
-from drift_monitor.config.sections import RootSection
+from drift_monitor.config.schema import Config
 from drift_monitor.errors import ConfigError
 from tests.config.keys import all_keys
 from tests.examples import examples
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "example.yaml"
 TOKENS = sorted(set(re.findall(r"\w+|[^\w\s]|\n +", EXAMPLE.read_text())))
-KEYS = st.sampled_from(sorted({key for _, key in all_keys(RootSection)}))
+KEYS = st.sampled_from(sorted({key for _, key in all_keys(Config)}))
 SCALARS = (
     st.text(max_size=8)
     | st.integers()

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from drift_monitor.config.loading import load, parse
-from drift_monitor.config.schema import Config, FixedRange, FixedTable, MonitorConfig, SamePeriod, Trailing
+from drift_monitor.config.schema import Config, FixedRange, FixedTable, MonitorConfig, Period, SamePeriod, Trailing
 from drift_monitor.core.binning import Edges, Quantiles, Top, Uniform
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.distribution import Smoothing, SmoothingMethod
@@ -120,7 +120,7 @@ def test_cron_is_read_in_the_time_zone_of_the_monitor() -> None:
         ("{query: SELECT 1}", FixedTable(query="SELECT 1", source="warehouse")),
         ("{trailing: 28d, gap: 1d}", Trailing(trailing=timedelta(days=28), gap=timedelta(days=1))),
         ("{trailing: 28d}", Trailing(trailing=timedelta(days=28), gap=timedelta(0))),
-        ("{same_period: {every: 7d, count: 4}}", SamePeriod(every=timedelta(days=7), count=4)),
+        ("{same_period: {every: 7d, count: 4}}", SamePeriod(same_period=Period(every=timedelta(days=7), count=4))),
     ],
 )
 def test_each_form_of_reference_is_a_type_of_its_own(written: str, reference: object) -> None:
@@ -154,10 +154,10 @@ def test_features_are_names_or_mappings_and_edges_keep_their_types() -> None:
       - {name: value, expression: "price * 'x'"}"""
     features = monitor_with(features=written).features
     assert not isinstance(features, str)
-    assert [feature.binning for feature in features] == [
+    assert [feature.bins for feature in features] == [
         None, Quantiles(20), Uniform(5), Edges((0, 0.5, 1)), Top(50), None,
     ]  # fmt: skip
-    edges = features[3].binning
+    edges = features[3].bins
     assert isinstance(edges, Edges)
     assert [type(edge) for edge in edges.edges] == [int, float, int]
     assert features[4].kind is Kind.CATEGORICAL

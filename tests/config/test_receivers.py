@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from drift_monitor.alerting.deliver import LEASE
+from drift_monitor.alerting.deliver import SEND_LEASE
 from drift_monitor.config.loading import parse
-from drift_monitor.config.receiver_sections import LONGEST_TRY
+from drift_monitor.config.receivers import LONGEST_TRY
 from drift_monitor.config.schema import Config
 from drift_monitor.errors import ConfigError
 
@@ -114,7 +114,7 @@ def test_receiver_repeats_nothing_unless_told_how_often(tmp_path: Path) -> None:
 
 
 def test_try_is_over_before_another_process_takes_the_delivery_for_lost() -> None:
-    assert LONGEST_TRY + timedelta(seconds=5) <= LEASE
+    assert LONGEST_TRY + timedelta(seconds=5) <= SEND_LEASE
 
 
 @pytest.mark.parametrize("url", ["canary://host/path", "canary", "slack://canary"])

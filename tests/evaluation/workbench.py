@@ -156,7 +156,9 @@ class Bench:
 
     def phase_after(self, window: int) -> str:
         """Where the only alert stood after the last revision of a window."""
-        last = next(one for one in reversed(self.runs()) if one.key.window_end == hour(window))
+        with self.services.store.read() as conn:
+            last = runs.latest_done_of(conn, MONITOR, hour(window))
+        assert last is not None
         (state,) = last.alert_states
         return AlertRecord.from_json(state).alert.phase.value
 

@@ -54,7 +54,7 @@ def an_alert(
 
 
 def stored(*alerts: Alert, receiver: str = "team") -> Mapping[str, Any]:
-    return document(alerts or [an_alert()], monitor="credit_inputs", receiver=receiver)
+    return document(alerts or [an_alert()], monitor="credit_inputs", receiver=receiver, external_url="")
 
 
 def hostile() -> Mapping[str, Any]:

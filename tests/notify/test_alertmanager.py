@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from drift_monitor.config.outbound import ANYWHERE
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.alertmanager import AlertmanagerSender, postable
 from drift_monitor.notify.message import AlertStatus
@@ -16,7 +17,7 @@ LATER = NOON + timedelta(hours=1)
 
 
 def a_sender(*urls: str, **keys: Any) -> AlertmanagerSender:
-    return AlertmanagerSender(configured("alertmanager", urls=list(urls), **keys))
+    return AlertmanagerSender(configured("alertmanager", urls=list(urls), **keys), ANYWHERE)
 
 
 def test_firing_alert_keeps_its_start_and_ends_five_minutes_after_it_was_told() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drift_monitor.config.outbound import ANYWHERE
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.email import EmailSender, compose
 from drift_monitor.notify.message import AlertStatus, BinShare
@@ -32,7 +33,7 @@ async def local(host: str, port: int) -> tuple[str, ...]:
 
 
 def a_sender(smarthost: str, resolver: Resolver | None = None, **keys: Any) -> EmailSender:
-    return EmailSender(configured("email", smarthost=smarthost, **{**PLAIN, **keys}), resolver=resolver)
+    return EmailSender(configured("email", smarthost=smarthost, **{**PLAIN, **keys}), ANYWHERE, resolver)
 
 
 def plain_sender(server: MailServer, **keys: Any) -> EmailSender:

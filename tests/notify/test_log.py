@@ -49,7 +49,8 @@ def test_each_alert_is_one_line_with_its_nouns(lines: io.StringIO) -> None:
         )
         for status in AlertStatus
     ]
-    (message,) = messages(NotificationKey(monitor="m", window_end=NOON, revision=0, receiver="log"), alerts)
+    key = NotificationKey(monitor="m", window_end=NOON, revision=0, receiver="log")
+    (message,) = messages(key, alerts, max_alerts=0, external_url="", send_resolved=True)
     LogSender().send(message.id, message.body, NOON)
     firing, resolved = (json.loads(line) for line in lines.getvalue().splitlines())
     assert (firing["event"], firing["level"], firing["msg"]) == ("alert_firing", "warn", "a drifted")

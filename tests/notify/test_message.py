@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -14,6 +15,7 @@ from drift_monitor.notify.message import (
     Alert,
     AlertStatus,
     BinShare,
+    Message,
     NotificationKey,
     document,
     fingerprint,
@@ -44,9 +46,13 @@ def an_alert(feature: str = "income", status: AlertStatus = AlertStatus.FIRING, 
     )
 
 
+def parts_of(alerts: Sequence[Alert], *, max_alerts: int = 0, send_resolved: bool = True) -> tuple[Message, ...]:
+    return messages(KEY, alerts, max_alerts=max_alerts, external_url="", send_resolved=send_resolved)
+
+
 def test_body_has_exactly_the_fields_of_version_4() -> None:
     # Field names and types as alertmanager/notify/webhook and template.Data write them.
-    body = json.loads(json.dumps(document([an_alert()], monitor="credit_inputs", receiver="oncall")))
+    body = json.loads(json.dumps(document([an_alert()], monitor="credit_inputs", receiver="oncall", external_url="")))
     assert {name: type(value) for name, value in body.items()} == {
         "version": str,
         "groupKey": str,
@@ -75,8 +81,8 @@ def test_body_has_exactly_the_fields_of_version_4() -> None:
 
 def test_stored_bins_stay_out_of_version_4_and_everything_else_stays_as_it_stands() -> None:
     moved = (BinShare(label="[0, 10)", live_share=0.5, reference_share=0.1, contribution=0.4),)
-    plain = document([an_alert()], monitor="m", receiver="r")
-    stored = document([replace(an_alert(), bins=moved)], monitor="m", receiver="r")
+    plain = document([an_alert()], monitor="m", receiver="r", external_url="")
+    stored = document([replace(an_alert(), bins=moved)], monitor="m", receiver="r", external_url="")
     assert stored["alerts"][0]["bins"] == [
         {"label": "[0, 10)", "live_share": 0.5, "reference_share": 0.1, "contribution": 0.4}
     ]
@@ -87,18 +93,20 @@ def test_stored_bins_stay_out_of_version_4_and_everything_else_stays_as_it_stand
 
 
 def test_firing_alert_has_the_zero_time_as_its_end() -> None:
-    (alert,) = document([an_alert()], monitor="m", receiver="r")["alerts"]
+    (alert,) = document([an_alert()], monitor="m", receiver="r", external_url="")["alerts"]
     assert (alert["startsAt"], alert["endsAt"]) == ("2026-11-20T12:00:00Z", "0001-01-01T00:00:00Z")
 
 
 def test_body_fires_while_one_of_its_alerts_fires() -> None:
     resolved = an_alert("age", AlertStatus.RESOLVED)
-    assert document([resolved, an_alert()], monitor="m", receiver="r")["status"] == "firing"
-    assert document([resolved], monitor="m", receiver="r")["status"] == "resolved"
+    assert document([resolved, an_alert()], monitor="m", receiver="r", external_url="")["status"] == "firing"
+    assert document([resolved], monitor="m", receiver="r", external_url="")["status"] == "resolved"
 
 
 def test_common_labels_are_those_every_alert_shares() -> None:
-    body = document([an_alert("age", team="risk"), an_alert("income", team="risk")], monitor="m", receiver="r")
+    body = document(
+        [an_alert("age", team="risk"), an_alert("income", team="risk")], monitor="m", receiver="r", external_url=""
+    )
     assert body["commonLabels"] == {
         "alertname": "DataDrift",
         "monitor": "credit_inputs",
@@ -142,7 +150,7 @@ def test_fingerprint_ignores_labels_and_tells_rules_apart() -> None:
 
 def test_notification_is_split_at_max_alerts_and_loses_none() -> None:
     alerts = [an_alert(f"f{number}") for number in range(5)]
-    parts = messages(KEY, alerts, max_alerts=2)
+    parts = parts_of(alerts, max_alerts=2)
     assert [len(part.body["alerts"]) for part in parts] == [2, 2, 1]
     assert [part.part for part in parts] == [0, 1, 2]
     assert len({part.id for part in parts}) == 3
@@ -154,22 +162,22 @@ def test_notification_is_split_at_max_alerts_and_loses_none() -> None:
 
 def test_firing_alerts_come_before_resolved_ones() -> None:
     alerts = [an_alert("age", AlertStatus.RESOLVED), an_alert("income")]
-    (message,) = messages(KEY, alerts)
+    (message,) = parts_of(alerts)
     assert [alert["status"] for alert in message.body["alerts"]] == ["firing", "resolved"]
 
 
 def test_receiver_without_send_resolved_is_told_of_firing_alerts_only() -> None:
     alerts = [an_alert("age", AlertStatus.RESOLVED), an_alert("income")]
-    (message,) = messages(KEY, alerts, send_resolved=False)
+    (message,) = parts_of(alerts, send_resolved=False)
     assert [alert["labels"]["feature"] for alert in message.body["alerts"]] == ["income"]
-    assert messages(KEY, alerts[:1], send_resolved=False) == ()
+    assert parts_of(alerts[:1], send_resolved=False) == ()
 
 
 def test_naive_time_and_negative_limit_are_refused() -> None:
     with pytest.raises(InputError, match="without zone"):
         notification_id(replace(KEY, window_end=NOON.replace(tzinfo=None)), 0)
     with pytest.raises(InputError, match="max_alerts is -1"):
-        messages(KEY, [an_alert()], max_alerts=-1)
+        parts_of([an_alert()], max_alerts=-1)
 
 
 @given(st.text(), st.text())

@@ -64,7 +64,7 @@ def resolved(url: str, *addresses: str, outbound: OutboundConfig = ANYWHERE) -> 
     async def answer(host: str, port: int) -> tuple[str, ...]:
         return addresses
 
-    return asyncio.run(resolve(url, answer, outbound))
+    return asyncio.run(resolve(url, outbound, answer))
 
 
 def test_every_address_of_a_name_must_pass() -> None:
@@ -123,6 +123,6 @@ def test_other_schemes_and_broken_urls_are_refused_without_being_shown(url: str)
 
 def test_name_that_does_not_resolve_is_tried_again() -> None:
     with pytest.raises(DeliveryError) as caught:
-        asyncio.run(resolve("http://name.invalid/secret-path"))
+        asyncio.run(resolve("http://name.invalid/secret-path", ANYWHERE))
     assert (caught.value.reason, caught.value.retryable) == ("dns", True)
     assert "secret-path" not in str(caught.value)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drift_monitor.config.outbound import ANYWHERE
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.message import AlertStatus
 from drift_monitor.notify.pagerduty import PagerdutySender, event
@@ -17,7 +18,7 @@ from tests.notify.samples import ID, NOON, an_alert, configured, stored
 
 
 def a_sender(url: str) -> PagerdutySender:
-    return PagerdutySender(configured("pagerduty", url=url, routing_key=ROUTING_KEY))
+    return PagerdutySender(configured("pagerduty", url=url, routing_key=ROUTING_KEY), ANYWHERE)
 
 
 def test_firing_alert_opens_an_incident_and_resolving_closes_it() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drift_monitor.config.outbound import ANYWHERE
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.message import AlertStatus, BinShare
 from drift_monitor.notify.slack import SlackSender, escape, slack_message
@@ -20,7 +21,7 @@ from tests.notify.slack_stand_in import refusal, slack
 
 
 def a_sender(url: str, **keys: Any) -> SlackSender:
-    return SlackSender(configured("slack", webhook_url=url, **keys))
+    return SlackSender(configured("slack", webhook_url=url, **keys), ANYWHERE)
 
 
 def texts(message: dict[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from drift_monitor.config.outbound import ANYWHERE
 from drift_monitor.errors import DeliveryError
 from drift_monitor.notify.http import retry_after_seconds
 from drift_monitor.notify.outbound import Resolver
@@ -32,7 +33,7 @@ BODY: dict[str, Any] = {"version": "4", "alerts": [{"labels": {"feature": "grÃ¶Ã
 
 
 def a_sender(url: str, resolver: Resolver | None = None, **keys: Any) -> WebhookSender:
-    return WebhookSender(configured("webhook", url=url, **keys), resolver=resolver)
+    return WebhookSender(configured("webhook", url=url, **keys), ANYWHERE, resolver)
 
 
 def failure_of(sender: WebhookSender) -> DeliveryError:

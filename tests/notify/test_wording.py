@@ -21,7 +21,7 @@ def an_alert_on(metric: str, **annotations: str) -> dict[str, Any]:
         starts_at=NOON,
         fingerprint=fingerprint(monitor="orders", feature="amount", segment="", rule=metric),
     )
-    (stands,) = document([alert], monitor="orders", receiver="team")["alerts"]
+    (stands,) = document([alert], monitor="orders", receiver="team", external_url="")["alerts"]
     return dict(stands)
 
 

@@ -50,9 +50,11 @@ def pane(number: int) -> Span:
     return Span(hour(number - 1), hour(number))
 
 
-def add_monitor(connection: Transaction, name: str = "loans", enabled: bool = True) -> None:
+def add_monitor(
+    connection: Transaction, name: str = "loans", enabled: bool = True, smoothing: str = "anchored"
+) -> None:
     row = monitors.StoredMonitor(name=name, source="warehouse", config_hash="c1", enabled=enabled)
-    monitors.save(connection, row, {"monitor": name})
+    monitors.save(connection, row, {"monitor": name, "smoothing": {"method": smoothing, "pseudocount": 0.5}})
 
 
 def planned(
@@ -80,11 +82,11 @@ def finish(connection: Transaction, number: int, monitor: str = "loans", revisio
     return one.key
 
 
-def prepared(store: Store, *windows: int) -> None:
+def prepared(store: Store, *windows: int, smoothing: str = "anchored") -> None:
     """A monitor with done runs for these windows, and the specs of two features."""
 
     def work(connection: Transaction) -> None:
-        add_monitor(connection)
+        add_monitor(connection, smoothing=smoothing)
         references.save_specs(connection, [AGES, COUNTRIES])
         for number in windows:
             finish(connection, number)
@@ -106,8 +108,7 @@ def measurement(number: int, feature: str = "age", revision: int = 0, monitor: s
         bin_spec=AGES.id,
         live_counts=(0, 3, 7, 0, 0, 0),
         reference_counts=(1, 10, 9, 0, 0, 0),
-        contribution_live_reference=(0.0, -0.125, 0.625, 0.0, 0.0, 0.0),
-        contribution_reference_live=(0.5, 0.25, -0.25, 0.0, 0.0, 0.0),
+        compared_bins=3,
     )
 
 

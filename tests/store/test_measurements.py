@@ -11,13 +11,20 @@ from sqlalchemy import Integer, Row, Text, column, text
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import MeasurementStatus
-from drift_monitor.store import leases, measurements, monitors, runs
+from drift_monitor.store import leases, measurements, monitors, runs, status
 from drift_monitor.store.alerts import AlertKey, Episode, open_episode
 from drift_monitor.store.columns import Number
 from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
 from tests.store.making import AGES, COUNTRIES, TTL, add_monitor, finish, hour, measurement, planned, prepared
 
+# Of the counts in `making`, by hand: three bins have rows, s = 3/2, q = (b + 1/2) / 21.5, p = (c + s q) / 11.5.
+REFERENCE = [1.5 / 21.5, 10.5 / 21.5, 9.5 / 21.5]
+LIVE = [(c + 1.5 * q) / 11.5 for c, q in zip((0, 3, 7), REFERENCE, strict=True)]
+ANCHORED = (
+    (*(p * math.log(p / q) for p, q in zip(LIVE, REFERENCE, strict=True)), 0.0, 0.0, 0.0),
+    (*(q * math.log(q / p) for p, q in zip(LIVE, REFERENCE, strict=True)), 0.0, 0.0, 0.0),
+)
 LOANS = MeasurementFilter(monitor="loans")
 
 
@@ -38,12 +45,36 @@ def test_a_measurement_comes_back_whole(store: Store) -> None:
         },
         noise_floor=1e-9,
         live_missing_ratio=0.0, reference_missing_ratio=0.125, live_unseen_ratio=1 / 3, direction=Direction.NEW,
-        alert_states=({"rule": "psi:warning", "phase": "firing"},),
     )  # fmt: skip
     assert save(store, full) == 1
     assert save(store, full) == 0
     with store.read() as connection:
-        assert measurements.of_run(connection, full.key) == (full,)
+        (found,) = measurements.of_run(connection, full.key)
+    assert found == replace(
+        full,
+        contribution_live_reference=pytest.approx(ANCHORED[0], abs=1e-12),
+        contribution_reference_live=pytest.approx(ANCHORED[1], abs=1e-12),
+    )
+
+
+def test_a_whole_measurement_has_the_alert_states_of_its_run_as_they_are_now(store: Store) -> None:
+    prepared(store)
+    of_age, of_wage = {"feature": "age", "rule": "psi:warning"}, {"feature": "wage", "rule": "psi:warning"}
+
+    def work(connection: Transaction) -> None:
+        finish(connection, 0)
+        run = runs.find(connection, planned(0).key)
+        assert run is not None
+        runs.rewrite_alert_states(connection, run.id, [of_age, of_wage, {"rule": "rows:warning"}])
+
+    store.transact(work)
+    save(store, measurement(0), measurement(0, "wage"))
+    with store.read() as connection:
+        found = status.counted(connection, [measurement(0), measurement(0, "wage")])
+    assert {series.feature: list(measured.alert_states) for series, measured in found.items()} == {
+        "age": [of_age],
+        "wage": [of_wage],
+    }
 
 
 def test_a_feature_that_failed_has_a_reason_and_no_values(store: Store) -> None:
@@ -65,18 +96,22 @@ def test_a_feature_that_failed_has_a_reason_and_no_values(store: Store) -> None:
 
 
 def test_numbers_that_are_none_are_stored_as_missing(store: Store) -> None:
-    prepared(store, 0)
+    prepared(store, 0, smoothing="none")
     infinite = replace(
         measurement(0),
         estimates={Metric.PSI: Estimate(math.inf, corrected=math.inf), Metric.JS: Estimate(math.nan)},
-        contribution_live_reference=(math.inf,) + (0.0,) * 5,
-    )
+        live_counts=(10, 0, 0, 0, 0, 0), reference_counts=(0, 20, 0, 0, 0, 0), compared_bins=6,
+    )  # fmt: skip
     save(store, infinite)
     with store.read() as connection:
         (found,) = measurements.of_run(connection, infinite.key)
+        shown = histogram(connection, infinite)
     assert found.estimates == {}
     assert (found.value(Metric.PSI), found.estimate(Metric.JS)) == (None, Estimate(None))
-    assert found.contribution_live_reference == (None,) + (0.0,) * 5
+    assert found.contribution_live_reference == (None, 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert found.contribution_reference_live == (0.0, None, 0.0, 0.0, 0.0, 0.0)
+    assert tuple(row.contribution_live_reference for row in shown) == found.contribution_live_reference
+    assert tuple(row.contribution_reference_live for row in shown) == found.contribution_reference_live
 
 
 def test_the_latest_measurements_are_those_of_the_last_done_evaluation(store: Store) -> None:
@@ -128,8 +163,29 @@ def test_the_bins_of_a_measurement_carry_labels_bounds_counts_and_contributions(
         (4, "invalid", None, None, 0, 0),
         (5, "missing", None, None, 0, 0),
     ]
-    assert [b.contribution_live_reference for b in found] == [0.0, -0.125, 0.625, 0.0, 0.0, 0.0]
-    assert [b.contribution_reference_live for b in found] == [0.5, 0.25, -0.25, 0.0, 0.0, 0.0]
+    assert [b.contribution_live_reference for b in found] == pytest.approx(ANCHORED[0], abs=1e-12)
+    assert [b.contribution_reference_live for b in found] == pytest.approx(ANCHORED[1], abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["additive", "none"])
+def test_contributions_follow_from_the_counts_by_the_smoothing_of_the_run(store: Store, method: str) -> None:
+    prepared(store, 0, smoothing=method)
+    counts = {"live_counts": (2, 3, 5, 0, 0, 0), "reference_counts": (1, 10, 9, 0, 0, 0)}
+    save(store, replace(measurement(0), **counts, compared_bins=6))
+    a = 0.5 if method == "additive" else 0.0
+    masses = [
+        ((c + a) / (10 + 6 * a), (b + a) / (20 + 6 * a))
+        for c, b in zip(counts["live_counts"], counts["reference_counts"], strict=True)
+    ]
+    toward_live = [p * math.log(p / q) if p else 0.0 for p, q in masses]
+    toward_reference = [q * math.log(q / p) if p else 0.0 for p, q in masses]
+    with store.read() as connection:
+        shown = histogram(connection, measurement(0))
+        (whole,) = measurements.of_run(connection, planned(0).key)
+    assert [row.contribution_live_reference for row in shown] == pytest.approx(toward_live, abs=1e-12)
+    assert [row.contribution_reference_live for row in shown] == pytest.approx(toward_reference, abs=1e-12)
+    assert whole.contribution_live_reference == pytest.approx(toward_live, abs=1e-12)
+    assert whole.contribution_reference_live == pytest.approx(toward_reference, abs=1e-12)
 
 
 def histogram(connection: Transaction, one: Measurement) -> list[Row[Any]]:
@@ -178,8 +234,7 @@ def test_the_view_of_histograms_leaves_out_what_was_not_counted(store: Store) ->
         bin_spec=COUNTRIES.id,
         live_counts=(1, 2, 0, 3, 0),
         reference_counts=(4, 5, 6, 0, 0),
-        contribution_live_reference=None,
-        contribution_reference_live=None,
+        compared_bins=None,
     )
     uncounted = replace(measurement(0, "age"), live_counts=None)
     save(store, counted, uncounted)
@@ -239,4 +294,6 @@ def test_the_view_of_monitors_shows_what_is_configured(store: Store) -> None:
         {"monitor": "loans", "source": "warehouse", "enabled": True, "next_window_end": hour(1), "config_hash": "c1"},
     ]
     with store.read() as connection:
-        assert monitors.configuration_of(connection, "c1") == {"monitor": "loans"}
+        found = monitors.configuration_of(connection, "c1")
+        assert found is not None
+        assert found["monitor"] == "loans"

@@ -35,7 +35,7 @@ def episodes(store: Store) -> None:
         store.transact(lambda connection, one=one: alerts.open_episode(connection, one))
 
 
-def a_telling(of: Episode = AGE, receiver: str = "hook", state: LogState = LogState.TOLD) -> LogEntry:
+def an_entry(of: Episode = AGE, receiver: str = "hook", state: LogState = LogState.SENT) -> LogEntry:
     return LogEntry(episode_id=of.id, receiver=receiver, state=state, at=hour(1), alert=ALERT)
 
 
@@ -58,7 +58,7 @@ def ended(store: Store, since: datetime, *receivers: str) -> list[tuple[LogEntry
 
 
 def test_what_a_receiver_knows_comes_back_whole(store: Store) -> None:
-    hook, mail = a_telling(), a_telling(receiver="mail", state=LogState.SILENCED)
+    hook, mail = an_entry(), an_entry(receiver="mail", state=LogState.SILENCED)
     save(store, mail, hook)
     save(store)
 
@@ -68,20 +68,20 @@ def test_what_a_receiver_knows_comes_back_whole(store: Store) -> None:
 
 
 def test_what_a_receiver_knows_now_replaces_what_it_knew(store: Store) -> None:
-    mail = a_telling(receiver="mail")
-    save(store, a_telling(state=LogState.SILENCED), mail)
-    now = replace(a_telling(), at=hour(9), alert={"labels": {}})
+    mail = an_entry(receiver="mail")
+    save(store, an_entry(state=LogState.SILENCED), mail)
+    now = replace(an_entry(), at=hour(9), alert={"labels": {}})
     save(store, now)
 
     assert of_episodes(store, AGE) == (now, mail)
 
 
 def test_only_open_episodes_of_the_monitor_are_asked_after(store: Store) -> None:
-    save(store, a_telling(), a_telling(WAGE), a_telling(CARDS))
+    save(store, an_entry(), an_entry(WAGE), an_entry(CARDS))
     close(store, WAGE)
 
     with store.read() as connection:
-        assert notification_log.of_open_episodes(connection, "loans") == (a_telling(),)
+        assert notification_log.of_open_episodes(connection, "loans") == (an_entry(),)
 
 
 def test_those_who_were_told_of_an_episode_that_ended_are_found_with_its_end(store: Store) -> None:
@@ -89,23 +89,23 @@ def test_those_who_were_told_of_an_episode_that_ended_are_found_with_its_end(sto
         before = store.now(connection)
     save(
         store,
-        a_telling(),
-        a_telling(receiver="mail"),
-        a_telling(WAGE, state=LogState.WITHHELD),
-        a_telling(WAGE, receiver="mail", state=LogState.SILENCED),
-        a_telling(CARDS),
+        an_entry(),
+        an_entry(receiver="mail"),
+        an_entry(WAGE, state=LogState.WITHHELD),
+        an_entry(WAGE, receiver="mail", state=LogState.SILENCED),
+        an_entry(CARDS),
     )
     close(store, AGE)
     close(store, WAGE)
 
-    assert ended(store, before, "hook") == [(a_telling(), hour(5))]
-    assert ended(store, before, "hook", "mail") == [(a_telling(), hour(5)), (a_telling(receiver="mail"), hour(5))]
+    assert ended(store, before, "hook") == [(an_entry(), hour(5))]
+    assert ended(store, before, "hook", "mail") == [(an_entry(), hour(5)), (an_entry(receiver="mail"), hour(5))]
     assert ended(store, before, "other") == []
     assert ended(store, before) == []
 
 
 def test_an_end_long_ago_is_not_told_again(store: Store) -> None:
-    save(store, a_telling())
+    save(store, an_entry())
     close(store, AGE)
     with store.read() as connection:
         later = store.now(connection) + HOUR
@@ -115,11 +115,11 @@ def test_an_end_long_ago_is_not_told_again(store: Store) -> None:
 
 def test_nothing_is_known_of_an_episode_that_is_not_stored(store: Store) -> None:
     with pytest.raises(StoreError):
-        save(store, replace(a_telling(), episode_id="nothing"))
+        save(store, replace(an_entry(), episode_id="nothing"))
 
 
 def test_what_is_known_goes_with_the_episode(store: Store) -> None:
-    save(store, a_telling(), a_telling(WAGE))
+    save(store, an_entry(), an_entry(WAGE))
     store.transact(lambda connection: connection.execute(delete(episode).where(episode.c.id == AGE.id)))
 
-    assert of_episodes(store, AGE, WAGE) == (a_telling(WAGE),)
+    assert of_episodes(store, AGE, WAGE) == (an_entry(WAGE),)

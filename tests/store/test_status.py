@@ -121,7 +121,10 @@ def test_counted_brings_the_arrays_of_just_these_measurements(store: Store) -> N
         latest = [one.measurement for one in status.latest(conn, runs.latest_done(conn)) if one.series == AGE]
         found = status.counted(conn, latest)
 
-    assert found == {AGE: measurement(2)}
+    (whole,) = found.values()
+    assert found.keys() == {AGE}
+    assert (whole.window_end, whole.live_counts) == (hour(2), measurement(2).live_counts)
+    assert whole.contribution_live_reference is not None
 
 
 def test_references_tell_when_the_newest_was_built(store: Store) -> None:

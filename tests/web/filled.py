@@ -27,6 +27,7 @@ from drift_monitor.store.connection import Store
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.runs import Trigger
 from drift_monitor.telemetry.metrics import Telemetry
+from drift_monitor.telemetry.steps import log_step
 from tests.migrated import lay_out
 from tests.web.snapshots import NOON
 
@@ -85,13 +86,22 @@ def open_store(folder: Path, *monitors: MonitorConfig, clock: ManualClock | None
     store = Store(url, clock)
     config = Config(
         store=StoreConfig(url=SecretStr(url)),
+        sources=(),
         monitors=monitors,
         receivers=(ReceiverConfig(name="log", log=LogConfig()),),
     )
     telemetry = Telemetry(process_metrics=False)
     telemetry.config_loaded(clock.now())
     services = Services(
-        config=config, store=store, sources={}, senders={}, clock=clock, telemetry=telemetry, owner="test"
+        config=config,
+        store=store,
+        sources={},
+        senders={},
+        clock=clock,
+        telemetry=telemetry,
+        owner="test",
+        external_url="",
+        observe_step=log_step,
     )
     register_monitors(services, whole=True)
     return services

@@ -26,7 +26,9 @@ BODY = {"matchers": ["team=risk"], "duration": "2h", "author": "ada", "comment":
 WHO = {"author": "ada", "comment": "new partner bank"}
 JSON = {"Content-Type": "application/json"}
 PASSWORD = "correct horse"
-WITH_USERS = WebConfig(users={"ada": SecretStr(bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode())})
+WITH_USERS = WebConfig(
+    basic_auth_users={"ada": SecretStr(bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode())}
+)
 
 
 @pytest.fixture

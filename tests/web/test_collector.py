@@ -223,7 +223,7 @@ def test_a_monitor_that_is_no_longer_configured_has_no_series(services: Services
 
 def test_with_all_features_those_that_were_found_are_known(services: Services) -> None:
     evaluate(services, LOANS, NOON, {"age": QUIET, "score": QUIET})
-    everything = a_monitor("loans", features=(), rules=RULES).model_copy(update={"features": "all"})
+    everything = a_monitor("loans", rules=RULES).model_copy(update={"features": "all"})
 
     snapshot = read_snapshot(reconfigured(services, everything))
 
@@ -231,7 +231,7 @@ def test_with_all_features_those_that_were_found_are_known(services: Services) -
 
 
 def test_an_alert_fires_on_although_its_feature_is_no_longer_found(services: Services) -> None:
-    everything = a_monitor("loans", features=(), rules=RULES).model_copy(update={"features": "all"})
+    everything = a_monitor("loans", rules=RULES).model_copy(update={"features": "all"})
     row = AlertRow(
         monitor="loans",
         key=AlertKey("gone", "", "psi:warning"),

@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from drift_monitor.config.web import WebConfig
+from drift_monitor.config.web import HttpConfig, WebConfig
 from drift_monitor.web.access import BasicAuth, ListenAddress, allowed_hosts, bind_problem, parse_address
 from tests.web import http
 from tests.web.serving import serving
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-WITH_USERS = WebConfig(users={"scraper": SecretStr(HASH)})
+WITH_USERS = WebConfig(basic_auth_users={"scraper": SecretStr(HASH)})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LOCALHOST", "[::1]:{port}", "drift.example"])
@@ -153,7 +153,11 @@ def test_oversized_head_is_refused(length: int) -> None:
 
 
 def test_headers_of_the_web_configuration_win() -> None:
-    config = WebConfig(headers={"X-Frame-Options": "SAMEORIGIN", "Strict-Transport-Security": "max-age=60"})
+    config = WebConfig(
+        http_server_config=HttpConfig(
+            headers={"X-Frame-Options": "SAMEORIGIN", "Strict-Transport-Security": "max-age=60"}
+        )
+    )
     with serving(config) as service:
         headers = http.get(f"{service.url}/-/healthy").headers
     assert headers.get_list("x-frame-options") == ["SAMEORIGIN"]

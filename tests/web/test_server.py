@@ -182,7 +182,7 @@ def test_taken_port_is_an_error_of_start() -> None:
 
 def tls_config(client_auth: ClientAuth = ClientAuth.NONE) -> WebConfig:
     return WebConfig(
-        tls=TlsConfig(
+        tls_server_config=TlsConfig(
             cert_file=CERTIFICATES / "server.pem",
             key_file=CERTIFICATES / "server.key",
             client_ca_file=None if client_auth is ClientAuth.NONE else CERTIFICATES / "ca.pem",
@@ -215,7 +215,7 @@ def test_silent_connections_are_cut_at_the_deadline_of_the_handshake() -> None:
 def test_tls_older_than_the_minimum_is_refused() -> None:
     strict = tls_config()
     assert strict.tls is not None
-    strict = WebConfig(tls=strict.tls.model_copy(update={"min_version": TlsVersion.TLS13}))
+    strict = WebConfig(tls_server_config=strict.tls.model_copy(update={"min_version": TlsVersion.TLS13}))
     context = client_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with serving(strict) as service:

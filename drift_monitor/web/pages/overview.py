@@ -28,8 +28,7 @@ MOST_DEAD: Final = 5  # notifications that were given up, the newest
 MOST_SILENCES: Final = 20
 _LATE: Final = timedelta(minutes=5)  # a notification that waits longer is worth a colour
 _REFRESH_SECONDS: Final = 60
-# While a past fills in: often enough to watch it, seldom enough not to slow it down.
-_REFRESH_SECONDS_OF_THE_PAST: Final = 3
+_REFRESH_SECONDS_OF_THE_PAST: Final = 3  # while a past fills in: often enough to watch it, seldom enough not to slow it
 
 
 @dataclass(frozen=True, kw_only=True)
