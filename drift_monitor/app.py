@@ -39,8 +39,8 @@ from drift_monitor.telemetry.steps import StepObserver, log_step
 from drift_monitor.web.access import bind_problem
 from drift_monitor.web.api.routes import api_routes
 from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
+from drift_monitor.web.metrics.routes import ServerDependencies, operational_routes
 from drift_monitor.web.metrics.snapshot import read_snapshot
-from drift_monitor.web.operational import ServerDependencies, operational_routes
 from drift_monitor.web.pages.routes import page_routes
 from drift_monitor.web.server import WebServer, try_address
 

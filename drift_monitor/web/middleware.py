@@ -43,7 +43,7 @@ class Middleware:
     """The outermost ASGI application: hosts, users and headers of a listener that answers at `address`."""
 
     def __init__(
-        self, app: ASGIApp, web_config: WebConfig, address: ListenAddress, external_urls: Sequence[str] = ()
+        self, app: ASGIApp, web_config: WebConfig, address: ListenAddress, external_urls: Sequence[str]
     ) -> None:
         self._app = app
         self._hosts = allowed_hosts(address, external_urls)

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from drift_monitor.config.web import WebConfig
 from drift_monitor.telemetry.metrics import Telemetry
 from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
-from drift_monitor.web.operational import ServerDependencies, operational_routes
+from drift_monitor.web.metrics.routes import ServerDependencies, operational_routes
 from drift_monitor.web.server import WebServer
 from tests.web.snapshots import NOON, a_snapshot
 

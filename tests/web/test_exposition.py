@@ -7,11 +7,15 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.exposition import generate_latest as generate_text
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.platform_collector import PlatformCollector
 
 from drift_monitor.core.divergence import DIVERGENCES, Metric
-from drift_monitor.web.metrics.exposition import Exposition, expose
+from drift_monitor.telemetry.metrics import Telemetry
+from drift_monitor.web.metrics.exposition import Exposition, encode_registry, expose
 from drift_monitor.web.metrics.families import FAMILIES
 from drift_monitor.web.metrics.snapshot import FeatureSnapshot, QueueSnapshot, RuleSnapshot, Snapshot
 from tests.examples import examples
@@ -230,6 +234,26 @@ def test_alert_without_a_measured_feature_is_still_shown() -> None:
     monitor = a_monitor(features=(a_feature("age"),), rules=(a_rule("dropped_column", firing=True),))
     shown = samples(expose(Snapshot(monitors=(monitor,)), NOON))
     assert ("drift_alert_active", "dropped_column") in {(name, dict(labels).get("feature")) for name, labels in shown}
+
+
+@pytest.mark.parametrize("is_openmetrics", [False, True])
+def test_process_metrics_are_written_as_the_client_library_writes_them(is_openmetrics: bool) -> None:
+    telemetry = Telemetry(version='1.0 "quoted" \\ and\nbroken', process_metrics=False)
+    PlatformCollector(registry=telemetry.registry)
+    telemetry.declare(
+        monitors=["loans", 'a"b\\c\nd', "Umsätze"], receivers=[("hook", "webhook")], sources=["warehouse"]
+    )
+    telemetry.run_started("loans")
+    telemetry.run_finished("loans", 0.3)
+    telemetry.rows_read("loans", 123_456_789)
+    telemetry.source_up("warehouse", up=True)
+    telemetry.ticked(NOON)
+    library = generate_openmetrics if is_openmetrics else generate_text
+
+    written = encode_registry(telemetry.registry.collect(), is_openmetrics=is_openmetrics)
+
+    assert written == library(telemetry.registry).decode()
+    assert 'drift_rows_read_total{monitor="loans"} 1.23456789e+08' in written
 
 
 HOSTILE = ["a\nb", 'a"b', "a\\b", "\ud800", "a\rb", "\x1b[31m", "😀", "x" * 1_000_000, "a\u2028b", "\x00", "", "a\x85b"]

@@ -224,6 +224,116 @@ def test_monitor_page_shows_its_episodes_and_its_heatmap(visitor: Visitor) -> No
     assert names == ["country", "age", "score"]
 
 
+MANY = tuple(f"column_{number:03}" for number in range(120))
+WIDE = a_monitor("wide", (*MANY, "Umsatz_Straße"), rules=RULES)
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Iterator[Visitor]:
+    """121 features over two windows; the last of `MANY` drifts."""
+    services = open_store(tmp_path, WIDE)
+    drifted = Counted(AGES, (0, 900, 100, 0, 0, 0), (0, 500, 500, 0, 0, 0))
+    for hours in (1, 0):
+        evaluate(services, WIDE, NOON - hours * HOUR, {**dict.fromkeys(MANY, QUIET), MANY[-1]: drifted})
+    with serving(routes=tuple(page_routes(lambda: services, services.clock))) as service:
+        yield Visitor(service)
+    services.store.close()
+
+
+def shown_features(page: Element) -> list[str]:
+    return list(rows_of(page, " features with “" if " features with “" in page.text else "All 121 features"))
+
+
+def heated(page: Element) -> list[str]:
+    return [label.text for label in page.one("svg", "chart").all("text", "name")]
+
+
+def test_features_of_a_monitor_come_a_page_at_a_time_and_every_one_is_on_one(wide: Visitor) -> None:
+    pages = [wide.get(f"/monitors/wide?page={number}") for number in (1, 2, 3)]
+
+    found = [shown_features(page) for page in pages]
+    assert [len(names) for names in found] == [50, 50, 21]
+    assert found[0][0] == MANY[-1], "the worst comes first"
+    assert sorted(name for names in found for name in names) == sorted([*MANY, "Umsatz_Straße"])
+    assert [heated(page) for page in pages] == found, "the heatmap has the features of the table"
+    assert "1 to 50 of 121 features, worst first" in pages[0].text
+    assert "101 to 121 of 121 features" in pages[2].text
+    assert wide.get("/monitors/wide").text == pages[0].text
+
+
+def test_pages_of_features_link_to_each_other(wide: Visitor) -> None:
+    def links(path: str) -> dict[str, str]:
+        nav = [nav for nav in wide.get(path).all("nav") if "worst first" in nav.text][-1]
+        return {link.text: urljoin(path, link.attributes["href"]) for link in nav.all("a")}
+
+    assert links("/monitors/wide?page=2") == {
+        "← previous": "/monitors/wide?page=1",
+        "1": "/monitors/wide?page=1",
+        "3": "/monitors/wide?page=3",
+        "next →": "/monitors/wide?page=3",
+    }
+    assert "next →" not in links("/monitors/wide?page=3")
+    assert links("/monitors/wide?search=column&page=2")["3"] == "/monitors/wide?search=column&page=3"
+
+
+@pytest.mark.parametrize(
+    ("search", "names"),
+    [("column_11", [MANY[-1], *MANY[110:119]]), ("STRASSE", ["Umsatz_Straße"]), (" 007 ", ["column_007"])],
+)
+def test_a_search_finds_parts_of_names_whatever_their_capitals(wide: Visitor, search: str, names: list[str]) -> None:
+    page = wide.get(f"/monitors/wide?search={quote(search)}")
+
+    assert shown_features(page) == names
+    assert heated(page) == names
+    assert page.one("input").attributes["value"] == search.strip()
+
+
+@pytest.mark.parametrize("search", ["nix", hostile.SCRIPT, "%", "_____________"])
+def test_a_search_without_a_hit_says_of_how_many(wide: Visitor, search: str) -> None:
+    page = wide.get(f"/monitors/wide?search={quote(search)}")
+
+    assert "No name of its 121 features contains that." in page.text
+    assert page.one("input").attributes["value"] == search
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("page=0", "page is 0, but there are pages 1 to 3"),
+        ("page=4", "page is 4, but there are pages 1 to 3"),
+        ("page=2&search=column_00", "page is 2, but there is only page 1"),
+        ("page=-1", "'-1'; write a whole number from 1 on"),
+        ("page=", "''; write a whole number from 1 on"),
+        ("page=1.5", "'1.5'; write"),
+        ("page=%D9%A1", "write a whole number"),  # an Arabic 1
+        (f"page={'9' * 5000}", "write a whole number"),
+        ("page=<script>", "<script>"),
+        (f"search={'x' * 201}", "201 characters; write at most 200"),
+    ],
+)
+def test_a_search_or_page_that_can_not_be_read_is_refused_by_name(wide: Visitor, query: str, said: str) -> None:
+    assert said in wide.get(f"/monitors/wide?{query}", status=400).one("main").text
+
+
+def test_the_page_of_a_monitor_of_500_drifting_features_stays_small(tmp_path: Path) -> None:
+    names = tuple(f"column_{number:03}" for number in range(500))
+    monitor = a_monitor("wide", names, rules=RULES)
+    services = open_store(tmp_path, monitor)
+    drifted = Counted(AGES, (0, 900, 100, 0, 0, 0), (0, 500, 500, 0, 0, 0))
+    for hours in (2, 1, 0):
+        evaluate(services, monitor, NOON - hours * HOUR, dict.fromkeys(names, drifted))
+    with serving(routes=tuple(page_routes(lambda: services, services.clock))) as service:
+        visitor = Visitor(service)
+        page, overview = visitor.get("/monitors/wide"), visitor.get("/")
+        _, text, _ = visitor.fetch(f"{service.url}/monitors/wide")
+    services.store.close()
+
+    assert len(text) < 200_000
+    assert "And 460 more, below." in page.text
+    assert overview.one("h1").text == "500 features fire in 1 monitor, 500 critical."
+    assert "And 460 more" in overview.text
+
+
 def test_feature_page_says_the_verdict_with_numbers(visitor: Visitor) -> None:
     page = visitor.get(feature_path("country"))
     said = " ".join(page.one("div", "verdict").text.split())

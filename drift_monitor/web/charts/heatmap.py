@@ -52,7 +52,8 @@ def heatmap(rows: Sequence[Row], *, start: datetime, end: datetime, title: str) 
     parts = list(_legend(left))
     for at, label in times.ticks():
         parts.append(line(times(at), _TOP - 2, times(at), height - _BOTTOM + 4, "grid"))
-        parts.append(text(times(at), height - _BOTTOM + 18, label, "tick", anchor="middle"))
+        anchor = "middle" if times(at) < WIDTH - _RIGHT - 20 else "end"  # the last one would be cut at the edge
+        parts.append(text(times(at), height - _BOTTOM + 18, label, "tick", anchor=anchor))
     for position, row in enumerate(rows):
         y = _TOP + position * _ROW
         name = text(left - 8, y + 15, shortened(row.name, _LABEL), "name", anchor="end")

@@ -44,7 +44,7 @@ class FeatureQuery:
             "units": None if self.unit is Unit.NATS else self.unit.value,
             **change,
         }
-        return query_text(query) or "?"
+        return query_text(query)
 
 
 @dataclass(frozen=True, kw_only=True)

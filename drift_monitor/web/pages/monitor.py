@@ -69,8 +69,7 @@ class FeaturePage:
 
     def address(self, number: int) -> str:
         """Another page of the same features."""
-        query = {"search": self.search or None, "page": None if number == 1 else str(number)}
-        return query_text(query) or "?"
+        return query_text({"search": self.search or None, "page": str(number)})
 
 
 def show_monitor(request: Request, services: Readable, monitor: MonitorConfig) -> Response:
@@ -120,7 +119,8 @@ def _page(query: Mapping[str, str], features: Sequence[FeatureRow]) -> FeaturePa
     found = [row for row in features if wanted in row.series.feature.casefold()] if wanted else features
     count = max(1, ceil(len(found) / PAGE_SIZE))
     if not 1 <= int(number) <= count:
-        raise InputError(f"The query's page is {int(number)}, but there are pages 1 to {count}.")
+        known = "there is only page 1" if count == 1 else f"there are pages 1 to {count}"
+        raise InputError(f"The query's page is {int(number)}, but {known}.")
     start = (int(number) - 1) * PAGE_SIZE
     rows = found[start : start + PAGE_SIZE]
     return FeaturePage(rows=rows, search=search, found=len(found), number=int(number), count=count)
