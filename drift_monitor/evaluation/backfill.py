@@ -133,6 +133,7 @@ class _Filler:
 
         table.revisions = services.store.transact(save)
         table.fresh_counts, table.fresh_rows = [], []
+        table.rows_read = 0  # read for all of these windows: none of them counts them as its own
         self._ahead, self._until = gathered, windows[-1].end
 
     def _claim(self, conn: Transaction, ends: Sequence[datetime]) -> Sequence[Claim]:
