@@ -75,7 +75,7 @@ class Dispatcher:
         with services.store.read() as conn:
             waiting = runs.backlog(conn)
             now = services.store.now(conn)
-        oldest = min((one.oldest_due for one in waiting.values() if one.oldest_due), default=now)
+        oldest = min((backlog.oldest_due for backlog in waiting.values() if backlog.oldest_due), default=now)
         services.telemetry.lagging((now - oldest).total_seconds())
 
     def _claim(self, services: Services) -> Claim | None:

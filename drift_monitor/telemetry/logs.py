@@ -153,7 +153,7 @@ class StructuredFormatter(logging.Formatter):
 
     def __init__(self, log_format: LogFormat, redactor: Redactor) -> None:
         super().__init__()
-        self._render = _as_json if log_format is LogFormat.JSON else _as_logfmt
+        self._format = log_format
         self.redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
@@ -170,7 +170,9 @@ class StructuredFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             fields["error"] = self._value(f"{record.exc_info[1].__class__.__name__}: {record.exc_info[1]}")
             fields["stack"] = self._value("".join(traceback.format_exception(*record.exc_info)))
-        return self._render(fields)
+        if self._format is LogFormat.JSON:
+            return _as_json(fields)
+        return " ".join(f"{key}={_logfmt_value(value)}" for key, value in fields.items())
 
     def _value(self, value: object) -> object:
         plain = _plain(value)
@@ -204,10 +206,6 @@ def _as_json(fields: dict[str, object]) -> str:
     if line.isprintable():
         return line
     return escape_unprintable(json.dumps(values, allow_nan=False))
-
-
-def _as_logfmt(fields: dict[str, object]) -> str:
-    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in fields.items())
 
 
 def _logfmt_value(value: object) -> str:
