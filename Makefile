@@ -4,9 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= demo
 PORT ?= 8765
-# Fast tests run in so many processes; those that start processes of their own, or take long, run one after another.
+# Tests run in so many processes, each of which takes whole files: what a file shares is made once.
 WORKERS ?= 2
-FAST := --numprocesses $(WORKERS) --max-worker-restart 0 -m "not processes and not slow"
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
+# Where Python keeps no bytecode, each of the hundreds of processes of a run would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test check lint format bench house lock manifests clean
@@ -15,11 +17,10 @@ demo: $(VENV)/.demo
 	$(BIN)/drift-monitor demo --dir $(DEMO_DIR) --web.listen-address 127.0.0.1:$(PORT)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest $(FAST)
-	$(BIN)/pytest -m "processes or slow"
+	$(PYTEST)
 
 check: lint
-	$(BIN)/pytest -q -x $(FAST) --hypothesis-profile=quick
+	$(PYTEST) -q -x -m "not processes and not slow" --hypothesis-profile=quick
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -28,14 +28,13 @@ from drift_monitor.config.web import WebConfig
 from drift_monitor.daemon.daemon import Daemon
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import DriftMonitorError, InputError, StoreUnavailable
-from drift_monitor.evaluation.registration import register_monitors
+from drift_monitor.evaluation.planning import register_monitors
 from drift_monitor.notify.factory import Sender, make_sender
 from drift_monitor.sources.source import Source
 from drift_monitor.store import migrate
 from drift_monitor.store.connection import Store
-from drift_monitor.telemetry.logs import ERROR, INFO, WARN, learn_secrets, log
+from drift_monitor.telemetry.logs import ERROR, INFO, WARN, StepObserver, learn_secrets, log, log_step
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.telemetry.steps import StepObserver, log_step
 from drift_monitor.web.access import bind_problem
 from drift_monitor.web.api.routes import api_routes
 from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES

@@ -4,6 +4,7 @@ Property tests try the same examples in every run, however long each takes: what
 `--hypothesis-profile=quick` they try a quarter of them.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,15 @@ settings.load_profile("whole")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SkipGate(), "skip-gate")
+
+
+@pytest.hookimpl(trylast=True)  # after the folders that mark their tests
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests take longest come first: at the end of a run no worker waits long for another one."""
+    marks = defaultdict[Path, set[str]](set)
+    for item in items:
+        marks[item.path] |= {mark.name for mark in item.iter_markers()}
+    items.sort(key=lambda item: -len(marks[item.path] & {"processes", "slow"}))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """`drift-monitor alert`: what fires, and who looks after it. Only the store is touched."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,11 @@ from rich.text import Text
 from drift_monitor.alerting.episodes import former_rule
 from drift_monitor.alerting.silences import acknowledge_alert, withdraw_acknowledgement
 from drift_monitor.cli.flags import author_flag, comment_flag, config_flag, login_name, open_history
-from drift_monitor.cli.output import emit_json, tell
+from drift_monitor.cli.output import emit_json, tell, tell_each
 from drift_monitor.cli.tables import completed, emit_shown, plain, shortened, table
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import Config
 from drift_monitor.core.rules import Severity
-from drift_monitor.errors import InputError
 from drift_monitor.queries.alerts import ActiveAlert, active_alerts, read_alerts
 from drift_monitor.store.alerts import AlertRow
 from drift_monitor.store.connection import Store
@@ -44,7 +43,8 @@ def list_(config_file: Path, monitor: str | None, shape: str) -> None:
         if shape == "json":
             emit_json({"alerts": read_alerts(config, store, monitor=name)})
             return
-        found = _standing(config, store, name)
+        with store.read() as conn:
+            found = active_alerts(conn, config, monitor=name)
     if found:
         emit_shown(_table(found))
     else:
@@ -68,7 +68,7 @@ def ack(ids: tuple[str, ...], config_file: Path, comment: str, author: str | Non
     who = login_name(author)
     with open_history(config) as store:
         work = partial(acknowledge_alert, store, author=who, comment=comment)
-        _finish(_each(config, store, ids, work, "acknowledged"))
+        _change_each(config, store, ids, work, "acknowledged")
 
 
 @alert.command(short_help="Take acknowledgements back.")
@@ -78,80 +78,62 @@ def unack(ids: tuple[str, ...], config_file: Path) -> None:
     """Take acknowledgements back: nobody looks after these alerts any more, and they are repeated again."""
     config = load(config_file)
     with open_history(config) as store:
-        work = partial(withdraw_acknowledgement, store)
-        _finish(_each(config, store, ids, work, "no longer acknowledged"))
+        _change_each(config, store, ids, partial(withdraw_acknowledgement, store), "no longer acknowledged")
 
 
-def _standing(config: Config, store: Store, monitor: str | None) -> Sequence[ActiveAlert]:
+def _change_each(config: Config, store: Store, ids: Sequence[str], work: Callable[[str], object], done: str) -> None:
     with store.read() as conn:
-        return active_alerts(conn, config, monitor=monitor)
+        firing = {id: active for active in active_alerts(conn, config) if (id := _id(active)) is not None}
+
+    def change(text: str) -> str:
+        id = completed(text, firing) or text
+        work(id)
+        if id not in firing:
+            return f"{done}: {id}"
+        of = firing[id].of
+        return f"{done}: {id}, {of.metric} of {f'{of.key.feature} of ' if of.key.feature else ''}{of.monitor}"
+
+    tell_each(ids, change)
 
 
-def _each(
-    config: Config, store: Store, ids: Sequence[str], work: Callable[[str], object], done: str
-) -> Iterator[InputError]:
-    """Do it to each of these alerts, and say so; the mistakes among them."""
-    firing = {id: one for one in _standing(config, store, None) if (id := _id(one)) is not None}
-    for text in dict.fromkeys(ids):
-        try:
-            id = completed(text, firing) or text
-            work(id)
-        except InputError as error:
-            yield error
-        else:
-            tell(f"{done}: {id}, {_named(firing[id])}" if id in firing else f"{done}: {id}")
-
-
-def _finish(problems: Iterable[InputError]) -> None:
-    """Raises one InputError with all that was wrong, after the rest was done."""
-    told = [str(problem) for problem in problems]
-    if told:
-        raise InputError("\n".join(told))
-
-
-def _id(one: ActiveAlert) -> str | None:
+def _id(active: ActiveAlert) -> str | None:
     """That of its episode; an alert that is pending has none."""
-    return one.of.episode_id if isinstance(one.of, AlertRow) else one.of.id
-
-
-def _named(one: ActiveAlert) -> str:
-    of = one.of
-    return f"{of.metric} of {of.key.feature} of {of.monitor}" if of.key.feature else f"{of.metric} of {of.monitor}"
+    return active.of.episode_id if isinstance(active.of, AlertRow) else active.of.id
 
 
 def _table(found: Sequence[ActiveAlert]) -> RenderableType:
-    ids = shortened([id for one in found if (id := _id(one)) is not None])
+    ids = shortened([id for active in found if (id := _id(active)) is not None])
     shown = table(_COLUMNS, numbers=("value", "threshold"))
     for index, column in enumerate(shown.columns):
         column.no_wrap = index != 1
-    for one in found:
-        since = minute(_since(one))
-        shown.add_row(ids.get(_id(one) or "", "–"), Text("\n").join(_described(one)), *_numbers(one), since)
+    for active in found:
+        since = minute(_since(active))
+        shown.add_row(ids.get(_id(active) or "", "–"), Text("\n").join(_described(active)), *_numbers(active), since)
     return shown
 
 
-def _described(one: ActiveAlert) -> Iterator[Text]:
+def _described(active: ActiveAlert) -> Iterator[Text]:
     """What it is, on short lines, and what people said of it."""
-    of = one.of
+    of = active.of
     yield plain(f"{of.key.feature} of {of.monitor}" if of.key.feature else of.monitor, style="bold")
-    pending = ", pending" if _id(one) is None else ""
+    pending = ", pending" if _id(active) is None else ""
     yield Text.assemble(f"{of.metric}, ", (of.severity, _STYLES[Severity(of.severity)]), pending)
-    if one.handling.silenced_by:
-        last = max(one.handling.silenced_by, key=lambda silence: silence.ends_at)
+    if active.handling.silenced_by:
+        last = max(active.handling.silenced_by, key=lambda silence: silence.ends_at)
         yield plain(f"silenced until {minute(last.ends_at)} by {last.author}: {last.comment}")
-    if one.handling.acknowledged is not None:
-        yield plain(f"{one.handling.acknowledged.author} looks after it: {one.handling.acknowledged.comment}")
+    if active.handling.acknowledged is not None:
+        yield plain(f"{active.handling.acknowledged.author} looks after it: {active.handling.acknowledged.comment}")
 
 
-def _numbers(one: ActiveAlert) -> tuple[str, str]:
+def _numbers(active: ActiveAlert) -> tuple[str, str]:
     """Value and threshold; an alert about the monitor itself has neither."""
-    if not isinstance(one.of, AlertRow):
+    if not isinstance(active.of, AlertRow):
         return "–", "–"
-    rule = former_rule(one.of, one.of.threshold)  # as the alert remembers it
-    return amount(rule.metric, one.of.alert.value), threshold(rule)
+    rule = former_rule(active.of, active.of.threshold)  # as the alert remembers it
+    return amount(rule.metric, active.of.alert.value), threshold(rule)
 
 
-def _since(one: ActiveAlert) -> datetime:
-    if isinstance(one.of, AlertRow):
-        return one.of.alert.since or one.of.last_window
-    return one.of.opened_window
+def _since(active: ActiveAlert) -> datetime:
+    if isinstance(active.of, AlertRow):
+        return active.of.alert.since or active.of.last_window
+    return active.of.opened_window

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import click
 
-from drift_monitor.alerting.deliver import deliver_next
+from drift_monitor.alerting.dispatch import deliver_next
 from drift_monitor.alerting.services import PastProgress, Services
 from drift_monitor.app import Service, check_listen_address, open_services
+from drift_monitor.cli.backfill import Show, showing_progress
 from drift_monitor.cli.flags import DEMO_LOG_FILE, demo_log_flags
 from drift_monitor.cli.output import tell
-from drift_monitor.cli.progress import Show, showing_progress
-from drift_monitor.cli.serving import WebFlags, web_flags
+from drift_monitor.cli.run import WebFlags, web_flags
 from drift_monitor.cli.summary import counted, episode_table, incident_table, program_name, signposts, summarise
 from drift_monitor.cli.tables import emit_shown
 from drift_monitor.clock import Clock, SystemClock

@@ -8,13 +8,11 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from drift_monitor.alerting.services import Services
 from drift_monitor.app import open_services
 from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
 from drift_monitor.cli.output import emit_json, tell
 from drift_monitor.cli.tables import emit_shown, plain, table
 from drift_monitor.config.loading import load
-from drift_monitor.config.schema import Config, MonitorConfig
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import MeasurementStatus, Severity
 from drift_monitor.evaluation.on_demand import Evaluated, deliver_once, evaluate_now, requested_window
@@ -57,68 +55,55 @@ def evaluate(
     shows what would fire, and changes no alert; one that was evaluated already is shown as it is stored.
     """
     config = load(config_file)
-    chosen = _chosen(config, monitors)
+    chosen = [config.monitor(name) for name in dict.fromkeys(monitors)] if monitors else config.monitors
     with open_services(config) as services:
-        evaluated = _evaluate_all(services, chosen, at)
+        for monitor in chosen:
+            # A time that suits one monitor only is refused before any is evaluated.
+            requested_window(services, monitor, at)
+        evaluated = [evaluate_now(services, monitor, at) for monitor in chosen]
         if not deliver_once(services, [monitor.name for monitor in chosen]):
             tell("some messages were not accepted within 10 s; they stay in the outbox")
     if shape == "json":
-        emit_json({"evaluations": [evaluation_document(one.evaluation) for one in evaluated]})
+        emit_json({"evaluations": [evaluation_document(result.evaluation) for result in evaluated]})
     else:
-        emit_shown(*(line for one in evaluated for line in _shown(one)))
-    for one in evaluated:
-        for problem in _problems(one):
-            tell(f"monitor {one.monitor.name!r}: {problem}")
+        emit_shown(*(line for result in evaluated for line in _shown(result)))
+    for result in evaluated:
+        for problem in _problems(result):
+            tell(f"monitor {result.monitor.name!r}: {problem}")
     context.exit(exit_code(evaluated, Severity(fail_on)))
 
 
 def exit_code(evaluated: Sequence[Evaluated], fail_on: Severity) -> int:
     """Drift that was found counts, whatever else failed."""
-    if any(_fires(alarm, fail_on) for one in evaluated for alarm in one.evaluation.active):
+    active = [alert for result in evaluated for alert in result.evaluation.active]
+    if any(alert.is_firing and alert.rule.severity.rank >= fail_on.rank for alert in active):
         return DRIFT
-    return NOT_EVALUATED if any(_is_blind(one) for one in evaluated) else QUIET
+    return NOT_EVALUATED if any(_is_blind(result) for result in evaluated) else QUIET
 
 
-def _chosen(config: Config, names: Sequence[str]) -> Sequence[MonitorConfig]:
-    return [config.monitor(name) for name in dict.fromkeys(names)] if names else config.monitors
-
-
-def _evaluate_all(services: Services, monitors: Sequence[MonitorConfig], at: datetime | None) -> list[Evaluated]:
-    for monitor in monitors:
-        requested_window(services, monitor, at)  # a time that suits one monitor only is refused before any is evaluated
-    return [evaluate_now(services, monitor, at) for monitor in monitors]
-
-
-def _fires(alarm: EvaluatedAlert, fail_on: Severity) -> bool:
-    return alarm.is_firing and alarm.rule.severity.rank >= fail_on.rank
-
-
-def _is_blind(one: Evaluated) -> bool:
-    measured = one.evaluation.measurements
+def _is_blind(result: Evaluated) -> bool:
+    measured = result.evaluation.measurements
     failed = [measurement for measurement in measured if measurement.status is MeasurementStatus.FAILED]
-    return one.evaluation.run.state is not RunState.DONE or (bool(failed) and len(failed) == len(measured))
+    return result.evaluation.run.state is not RunState.DONE or (bool(failed) and len(failed) == len(measured))
 
 
-def _problems(one: Evaluated) -> Iterator[str]:
-    if one.problem is not None:
-        yield f"could not be evaluated: {one.problem}"
-    for measurement in one.evaluation.measurements:
+def _problems(result: Evaluated) -> Iterator[str]:
+    if result.problem is not None:
+        yield f"could not be evaluated: {result.problem}"
+    for measurement in result.evaluation.measurements:
         if measurement.error is not None:
             yield f"feature {measurement.feature!r} could not be measured: {measurement.error}"
-    measured = one.evaluation.measurements
-    few = [one for one in measured if one.status in (MeasurementStatus.NO_DATA, MeasurementStatus.INSUFFICIENT_DATA)]
+    measured = result.evaluation.measurements
+    few = [each for each in measured if each.status in (MeasurementStatus.NO_DATA, MeasurementStatus.INSUFFICIENT_DATA)]
     if few:
         yield f"{len(few)} of {len(measured)} features have too few rows to be compared"
 
 
-def _shown(one: Evaluated) -> Iterator[RenderableType]:
-    evaluation, run = one.evaluation, one.evaluation.run
-    stored = ", evaluated before" if one.was_stored else ""
-    heading = Text.assemble(
-        (plain(run.key.monitor).plain, "bold"),
-        f"  {span(run.window_start, run.key.window_end)}, {run.state.value}{stored}",
-    )
-    yield heading
+def _shown(result: Evaluated) -> Iterator[RenderableType]:
+    evaluation, run = result.evaluation, result.evaluation.run
+    stored = ", evaluated before" if result.was_stored else ""
+    window = f"  {span(run.window_start, run.key.window_end)}, {run.state.value}{stored}"
+    yield Text.assemble((plain(run.key.monitor).plain, "bold"), window)
     if evaluation.measurements:
         yield _measurements(evaluation)
     for alarm in evaluation.active:
@@ -128,26 +113,26 @@ def _shown(one: Evaluated) -> Iterator[RenderableType]:
 
 def _measurements(evaluation: Evaluation) -> RenderableType:
     shown = table(_COLUMNS, numbers=_COLUMNS[2:9])
-    for one in evaluation.measurements:
-        alarms = [alarm for alarm in evaluation.active if alarm.record.key.feature == one.feature]
+    for measurement in evaluation.measurements:
+        alarms = [alarm for alarm in evaluation.active if alarm.record.key.feature == measurement.feature]
         shown.add_row(
-            plain(one.feature),
-            one.status.value,
-            count(one.live_rows),
-            count(one.reference_rows),
-            number(one.value(Metric.KL_LIVE_REFERENCE)),
-            number(one.value(Metric.KL_REFERENCE_LIVE)),
-            number(one.noise_floor),
-            number(one.value(Metric.PSI)),
-            _interval(one),
-            one.direction.value if one.direction else "–",
+            plain(measurement.feature),
+            measurement.status.value,
+            count(measurement.live_rows),
+            count(measurement.reference_rows),
+            number(measurement.value(Metric.KL_LIVE_REFERENCE)),
+            number(measurement.value(Metric.KL_REFERENCE_LIVE)),
+            number(measurement.noise_floor),
+            number(measurement.value(Metric.PSI)),
+            _interval(measurement),
+            measurement.direction.value if measurement.direction else "–",
             Text(", ").join(_label(alarm) for alarm in alarms),
         )
     return shown
 
 
-def _interval(one: Measurement) -> str:
-    psi = one.estimate(Metric.PSI)
+def _interval(measurement: Measurement) -> str:
+    psi = measurement.estimate(Metric.PSI)
     return "–" if psi.low is None else f"{number(psi.low)} to {number(psi.high)}"
 
 

@@ -62,52 +62,53 @@ def _chart(
         yield from (plain(_alarm(alarm)) for alarm in alarms)
 
 
-def _heading(one: Measurement) -> Iterator[Text]:
-    yield Text.assemble((plain(one.feature).plain, "bold"), f" of {plain(one.monitor).plain}")
+def _heading(measurement: Measurement) -> Iterator[Text]:
+    yield Text.assemble((plain(measurement.feature).plain, "bold"), f" of {plain(measurement.monitor).plain}")
     yield plain(
-        f"{words.span(one.window_start, one.window_end)}, {one.status.value}: "
-        f"{words.count(one.live_rows)} live rows against {words.count(one.reference_rows)} reference rows"
+        f"{words.span(measurement.window_start, measurement.window_end)}, {measurement.status.value}: "
+        f"{words.count(measurement.live_rows)} live rows against "
+        f"{words.count(measurement.reference_rows)} reference rows"
     )
-    if one.error is not None:
-        yield plain(one.error, style="red")
-    if one.value(Metric.PSI) is not None:
-        yield Text(words.DIRECTION_SENTENCES[one.direction or Direction.NONE])
+    if measurement.error is not None:
+        yield plain(measurement.error, style="red")
+    if measurement.value(Metric.PSI) is not None:
+        yield Text(words.DIRECTION_SENTENCES[measurement.direction or Direction.NONE])
 
 
-def _values(one: Measurement, units: str) -> RenderableType:
+def _values(measurement: Measurement, units: str) -> RenderableType:
     shown = table(("", "value", "95 %, noise taken off", "unit"), numbers=("value", "95 %, noise taken off"))
     for metric in DIVERGENCES:
-        value, low, high, _ = one.estimate(metric)
+        value, low, high, _ = measurement.estimate(metric)
         interval = "–" if low is None else f"{words.number(low)} to {words.number(high)}"
         shown.add_row(metric.label, words.number(value), interval, units if metric.unit else "")
-    shown.add_row("noise floor of KL", words.number(one.noise_floor), "", units)
+    shown.add_row("noise floor of KL", words.number(measurement.noise_floor), "", units)
     return shown
 
 
 def _bins(bins: list[JsonObject], units: str) -> RenderableType:
     columns = ("bin", "reference", "", "live", "", f"KL live‖ref, {units}", f"KL ref‖live, {units}")
     shown = table(columns, numbers=("reference", "live", columns[5], columns[6]))
-    reference = _shares([one["reference_count"] or 0 for one in bins])
-    live = _shares([one["live_count"] for one in bins])
+    reference = _shares([document["reference_count"] or 0 for document in bins])
+    live = _shares([document["live_count"] for document in bins])
     longest = max(*reference, *live)
-    for one, before, now in zip(bins, reference, live, strict=True):
-        if one["label"] in _RESERVED and before == now == 0:
+    for document, before, now in zip(bins, reference, live, strict=True):
+        if document["label"] in _RESERVED and before == now == 0:
             continue
         shown.add_row(
-            plain(one["label"]),
+            plain(document["label"]),
             words.percent(before),
             Text(words.bar(before / longest if longest else 0.0, BAR), style="blue"),
             words.percent(now),
             Text(words.bar(now / longest if longest else 0.0, BAR), style="magenta"),
-            _signed(one["contribution_live_reference"]),
-            _signed(one["contribution_reference_live"]),
+            _signed(document["contribution_live_reference"]),
+            _signed(document["contribution_reference_live"]),
         )
     return shown
 
 
 def _shares(counts: list[int]) -> list[float]:
     rows = sum(counts)
-    return [one / rows if rows else 0.0 for one in counts]
+    return [count / rows if rows else 0.0 for count in counts]
 
 
 def _signed(value: float | None) -> str:

@@ -9,10 +9,9 @@ import functools
 import getpass
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
-from zoneinfo import ZoneInfo
 
 import click
 
@@ -29,45 +28,33 @@ DEMO_LOG_FILE = "drift.log"  # in the directory of the demo
 _YEARS = range(1970, 2200)  # beyond them arithmetic with windows may run out of dates
 
 
-def _instant(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return read_instant(text, SystemClock().now())
-    except InputError as error:
-        raise click.BadParameter(str(error), context, parameter) from error
+def _reader(read: Callable[[str], object]) -> Callable[..., object]:
+    """What click calls with the text of a flag; its mistakes are those of the command line."""
 
+    def callback(context: click.Context, parameter: click.Parameter, text: str | None) -> object:
+        try:
+            return None if text is None else read(text)
+        except InputError as error:
+            raise click.BadParameter(str(error), context, parameter) from error
 
-def _duration(context: click.Context, parameter: click.Parameter, text: str | None) -> timedelta | None:
-    if text is None:
-        return None
-    try:
-        return parse_duration(text)
-    except InputError as error:
-        raise click.BadParameter(str(error), context, parameter) from error
+    return callback
 
 
 def read_instant(text: str, now: datetime) -> datetime:
     """The moment a text means, in UTC: RFC 3339, a date, `now`, or `-7d`; raises InputError."""
-    moment = now if text == "now" else _back(text, now) if text.startswith("-") else _written(text)
+    try:
+        if text.startswith("-"):
+            moment = now - parse_duration(text[1:])
+        else:
+            moment = now if text == "now" else parse_instant(text, UTC)
+    except (InputError, OverflowError):
+        if text.startswith("-"):
+            raise InputError(f"{text!r} is no time back from now such as -7d or -1h30m") from None
+        expected = "2026-11-20T12:00:00Z, 2026-11-20, now or -7d"
+        raise InputError(f"{text!r} is no time; write it as one of {expected}") from None
     if moment.year not in _YEARS:
         raise InputError(f"{text!r} is out of range: expected a year from {_YEARS[0]} to {_YEARS[-1]}")
     return moment
-
-
-def _back(text: str, now: datetime) -> datetime:
-    try:
-        return now - parse_duration(text[1:])
-    except (InputError, OverflowError):
-        raise InputError(f"{text!r} is no time back from now such as -7d or -1h30m") from None
-
-
-def _written(text: str) -> datetime:
-    try:
-        return parse_instant(text, ZoneInfo("UTC"))
-    except InputError:
-        expected = "2026-11-20T12:00:00Z, 2026-11-20, now or -7d"
-        raise InputError(f"{text!r} is no time; write it as one of {expected}") from None
 
 
 config_flag = click.option(
@@ -90,14 +77,13 @@ units_flag = click.option(
 
 def time_flag(name: str, help: str, *, required: bool = False, parameter: str | None = None) -> Callable[..., Any]:
     """A flag that takes a time."""
-    return click.option(
-        name, parameter or name.strip("-"), callback=_instant, metavar="TIME", required=required, help=help
-    )
+    read = _reader(lambda text: read_instant(text, SystemClock().now()))
+    return click.option(name, parameter or name.strip("-"), callback=read, metavar="TIME", required=required, help=help)
 
 
 def duration_flag(name: str, help: str) -> Callable[..., Any]:
     """A flag that takes a length of time."""
-    return click.option(name, callback=_duration, metavar="DURATION", help=help)
+    return click.option(name, callback=_reader(parse_duration), metavar="DURATION", help=help)
 
 
 def log_flags(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,7 +121,7 @@ def _with_log(
         configure(log_level, LogFormat(log_format), stream=stream(given))
         return command(*args, **given)
 
-    formats = [one.value for one in LogFormat]
+    formats = [form.value for form in LogFormat]
     return decorated(
         with_log,
         (

@@ -1,18 +1,23 @@
-"""`drift-monitor history`: stored measurements as a table, JSON, CSV or Parquet. Only the store is read."""
+"""`drift-monitor history`: stored measurements as a table, JSON, CSV or Parquet. Only the store is read.
+
+Parquet has typed columns and times as UTC timestamps; it needs the extra `parquet`.
+"""
 
 import csv
+import importlib
 import io
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import RenderableType
 
 from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_history, time_flag, units_flag
 from drift_monitor.cli.output import emit, emit_bytes, emit_json
-from drift_monitor.cli.parquet import parquet_bytes
 from drift_monitor.cli.tables import emit_shown, in_bits, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.divergence import Metric
@@ -72,12 +77,12 @@ def history(
     with open_history(config) as store:
         found = read_history(store, which)
     if units == "bits":
-        found = [in_bits(one) for one in found]
+        found = [in_bits(measurement) for measurement in found]
     _write(found, shape, units, output)
 
 
 def _write(found: Sequence[Measurement], shape: str, units: str, output: Path | None) -> None:
-    documents = (measurement_document(one) for one in found)
+    documents = (measurement_document(measurement) for measurement in found)
     match shape:
         case "json":
             document: JsonObject = {"measurements": list(documents)} | ({"units": units} if units != "nats" else {})
@@ -100,20 +105,50 @@ def _csv(documents: Iterator[JsonObject]) -> str:
 
 def _table(found: Sequence[Measurement]) -> RenderableType:
     shown = table(_COLUMNS, numbers=_COLUMNS[3:12])
-    for one in found:
+    for measurement in found:
         shown.add_row(
-            minute(one.window_end),
-            plain(one.feature),
-            one.status.value,
-            count(one.live_rows),
-            count(one.reference_rows),
-            number(one.value(Metric.KL_LIVE_REFERENCE)),
-            number(one.value(Metric.KL_REFERENCE_LIVE)),
-            number(one.noise_floor),
-            number(one.value(Metric.PSI)),
-            number(one.value(Metric.JS)),
-            number(one.live_missing_ratio),
-            number(one.live_unseen_ratio),
-            one.direction.value if one.direction else "–",
+            minute(measurement.window_end),
+            plain(measurement.feature),
+            measurement.status.value,
+            count(measurement.live_rows),
+            count(measurement.reference_rows),
+            number(measurement.value(Metric.KL_LIVE_REFERENCE)),
+            number(measurement.value(Metric.KL_REFERENCE_LIVE)),
+            number(measurement.noise_floor),
+            number(measurement.value(Metric.PSI)),
+            number(measurement.value(Metric.JS)),
+            number(measurement.live_missing_ratio),
+            number(measurement.live_unseen_ratio),
+            measurement.direction.value if measurement.direction else "–",
         )
     return shown
+
+
+_TEXTS = frozenset({"monitor", "feature", "segment", "status", "direction", "bin_spec", "error"})
+_TIMES = frozenset({"window_start", "window_end"})
+_WHOLE = frozenset({"revision", "live_rows", "reference_rows"})
+
+
+def parquet_bytes(found: Sequence[Measurement]) -> bytes:
+    """The file; raises InputError where pyarrow is not installed."""
+    try:
+        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise InputError('Parquet needs an extra: pip install "drift-monitor[parquet]"') from error
+    schema = arrow.schema([(name, _type(arrow, name)) for name in MEASUREMENT_COLUMNS])
+    rows = [measurement.columns() for measurement in found]
+    columns = {
+        name: [value.value if isinstance(value := row[name], Enum) else value for row in rows]
+        for name in MEASUREMENT_COLUMNS
+    }
+    buffer = io.BytesIO()
+    parquet.write_table(arrow.table(columns, schema=schema), buffer)
+    return buffer.getvalue()
+
+
+def _type(arrow: Any, name: str) -> Any:
+    if name in _TEXTS:
+        return arrow.string()
+    if name in _TIMES:
+        return arrow.timestamp("us", tz="UTC")
+    return arrow.int64() if name in _WHOLE else arrow.float64()

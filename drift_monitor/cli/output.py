@@ -5,13 +5,14 @@ control characters escaped. Every command needs this file, also `--version`: it 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from drift_monitor.core.clean import escape_unprintable
+from drift_monitor.core.times import escape_unprintable
+from drift_monitor.errors import InputError
 
 
 def emit(text: str, output: Path | None = None) -> None:
@@ -39,6 +40,21 @@ def emit_json(document: Mapping[str, Any], output: Path | None = None) -> None:
 def tell(message: str) -> None:
     """A message to the person at the terminal."""
     click.echo(f"drift-monitor: {escape_lines(message)}", err=True)
+
+
+def tell_each(texts: Iterable[str], work: Callable[[str], str]) -> None:
+    """Do the work for each text and tell what it gives. One mistake does not keep the others from being done.
+
+    Raises one InputError with all mistakes, at the end.
+    """
+    mistakes = []
+    for text in dict.fromkeys(texts):
+        try:
+            tell(work(text))
+        except InputError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise InputError("\n".join(mistakes))
 
 
 def escape_lines(message: str) -> str:

@@ -1,6 +1,6 @@
 """`drift-monitor silence`: keep alerts from being told for a while. Only the store is touched."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from drift_monitor.cli.flags import (
     open_history,
     time_flag,
 )
-from drift_monitor.cli.output import emit, emit_json, tell
+from drift_monitor.cli.output import emit, emit_json, tell, tell_each
 from drift_monitor.cli.tables import completed, emit_shown, plain, shortened, table
 from drift_monitor.config.loading import load
 from drift_monitor.config.report import close_match
@@ -108,11 +108,10 @@ def add(
 @click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def list_(config_file: Path, expired: bool, shape: str) -> None:
     """Print the silences that hold or will hold, those that end first before others."""
-    config = load(config_file)
-    with open_history(config) as store:
+    with open_history(load(config_file)) as store:
         found = list_silences(store, with_expired=expired)
     if shape == "json":
-        emit_json({"silences": [silence_document(one, state) for one, state in found]})
+        emit_json({"silences": [silence_document(silence, state) for silence, state in found]})
     elif found:
         emit_shown(_table(found))
     else:
@@ -126,25 +125,17 @@ def expire(ids: tuple[str, ...], config_file: Path) -> None:
     """End silences now. The first characters of an id are enough where no other begins with them."""
     config = load(config_file)
     with open_history(config) as store:
-        problems = [str(problem) for problem in _expire(store, ids)]
-    if problems:
-        raise InputError("\n".join(problems))
 
-
-def _expire(store: Store, ids: Sequence[str]) -> Iterator[InputError]:
-    """End each of them; the mistakes among them."""
-    for text in dict.fromkeys(ids):
-        try:
+        def end(text: str) -> str:
             ended = expire_silence(store, _meant(store, text))
-        except InputError as error:
-            yield error
-        else:
-            tell(f"ended: {ended.id}, {_written(ended)}")
+            return f"ended: {ended.id}, {_written(ended)}"
+
+        tell_each(ids, end)
 
 
 def _meant(store: Store, text: str) -> str:
     for with_expired in (False, True):
-        ids = [one.id for one, _ in list_silences(store, with_expired=with_expired)]
+        ids = [silence.id for silence, _ in list_silences(store, with_expired=with_expired)]
         found = completed(text, ids)
         if found is not None:
             return found
@@ -155,13 +146,13 @@ def _covered(config: Config, store: Store, added: Silence) -> int:
     """How many of the alerts that fire now have the labels."""
     with store.read() as conn:
         standing = active_alerts(conn, config)
-    return sum(one.document["state"] == "firing" and added.covers(one.handling.labels) for one in standing)
+    return sum(active.document["state"] == "firing" and added.covers(active.handling.labels) for active in standing)
 
 
 def _warn(config: Config, matchers: Sequence[Matcher]) -> None:
     """What may be a slip: the silence is made all the same, for a configuration to come may fit it."""
     known = sorted(label_names(config))
-    unknown = [one.name for one in matchers if one.name not in known]
+    unknown = [matcher.name for matcher in matchers if matcher.name not in known]
     for name in dict.fromkeys(unknown):
         tell(f"warning: no alert has a label {name!r}; {close_match(name, known) or 'labels: ' + ', '.join(known)}")
     if not unknown and not reaches(config, matchers):
@@ -169,17 +160,19 @@ def _warn(config: Config, matchers: Sequence[Matcher]) -> None:
 
 
 def _table(found: Sequence[tuple[Silence, SilenceState]]) -> RenderableType:
-    ids = shortened([one.id for one, _ in found])
+    ids = shortened([silence.id for silence, _ in found])
     shown = table(_COLUMNS)
     for index, column in enumerate(shown.columns):
         column.no_wrap = index != 2
-    for one, state in found:
-        lines = (*map(str, one.matchers), f"{one.author}: {one.comment}")
+    for silence, state in found:
+        lines = (*map(str, silence.matchers), f"{silence.author}: {silence.comment}")
         said = Text("\n").join(map(plain, lines))
         style = "dim" if state is SilenceState.EXPIRED else ""
-        shown.add_row(ids[one.id], state.value, said, minute(one.starts_at), minute(one.ends_at), style=style)
+        shown.add_row(
+            ids[silence.id], state.value, said, minute(silence.starts_at), minute(silence.ends_at), style=style
+        )
     return shown
 
 
-def _written(one: Silence) -> str:
-    return " ".join(map(str, one.matchers))
+def _written(silence: Silence) -> str:
+    return " ".join(map(str, silence.matchers))

@@ -30,7 +30,7 @@ from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.daemon.watchdog import GapDetector, Watchdog
 from drift_monitor.errors import DriftMonitorError, StoreError
-from drift_monitor.evaluation.lease_keeper import LeaseKeeper
+from drift_monitor.evaluation.attempt import LeaseKeeper
 from drift_monitor.store import retention
 from drift_monitor.store.retention import RetentionLimits
 from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from drift_monitor.alerting.deliver import deliver_next
+from drift_monitor.alerting.dispatch import deliver_next
 from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import StoreError

@@ -16,10 +16,10 @@ from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import Measured, MeasurementStatus
 from drift_monitor.store import measurements
+from drift_monitor.store.columns import ROWS_PER_STATEMENT
 from drift_monitor.store.measurements import ARRAYS, Measurement
 from drift_monitor.store.runs import UNFINISHED, Run, RunState, newest_of_each
 from drift_monitor.store.schema import ESTIMATE_COLUMNS, measurement, reference, run
-from drift_monitor.store.statements import ROWS_PER_STATEMENT
 
 Item = TypeVar("Item")
 

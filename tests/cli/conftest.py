@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shop import Shop, open_shop
+from tests.cli.shop import Shop, fire, open_shop
 
 
 @pytest.fixture
@@ -17,6 +17,11 @@ def shop(tmp_path: Path) -> Shop:
 @pytest.fixture
 def quiet_shop(tmp_path: Path) -> Shop:
     return open_shop(tmp_path, drifted_hours=0)
+
+
+@pytest.fixture
+def firing(shop: Shop) -> Shop:
+    return fire(shop)
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,12 @@
 
 import json
 import sqlite3
+import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from click.testing import CliRunner, Result
 
 from drift_monitor.cli.main import main
+from tests.migrated import lay_out
 
 HOUR = timedelta(hours=1)
 EDGES = (0, 10, 20, 40, 80)
@@ -61,12 +64,18 @@ class Shop:
     def database(self) -> Path:
         return self.folder / "shop.db"
 
+    @property
+    def store(self) -> Path:
+        return self.folder / "drift.db"
+
     def run(self, command: str, *arguments: str) -> Result:
         """The program with these arguments and this configuration; `command` may be of two words."""
         return CliRunner().invoke(main, [*command.split(), f"--config.file={self.config}", *arguments])
 
     def evaluate(self, *arguments: str) -> dict[str, Any]:
-        """What `evaluate --format json` prints about its one monitor."""
+        """What `evaluate --format json` prints about its one monitor. Making the store anew would take most of it."""
+        if not self.store.exists():
+            lay_out(self.store)
         return dict(document_of(self.run("evaluate", "--format=json", *arguments))["evaluations"][0])
 
     def change_config(self, old: str, new: str) -> None:
@@ -76,7 +85,7 @@ class Shop:
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of the store, read past the program."""
-        return select(self.folder / "drift.db", sql, *values)
+        return select(self.store, sql, *values)
 
     def orders(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of the shop."""
@@ -95,22 +104,44 @@ def select(file: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return list(connection.execute(sql, values))
 
 
-def open_shop(folder: Path, *, drifted_hours: int = 6, hours: int = 30) -> Shop:
-    """Orders of so many hours up to an hour ago; in the last ones prices have risen and nobody orders from ES."""
+def open_shop(folder: Path, *, drifted_hours: int = 6, hours: int = 30, end: datetime | None = None) -> Shop:
+    """Orders of so many hours up to an hour ago, or to `end`; in the last ones prices have risen, none is from ES."""
+    end = end or datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
+    (folder / "shop.db").write_bytes(_database(end, drifted_hours, hours))
+    (folder / "drift.yaml").write_text(CONFIG.format(folder=folder), encoding="utf-8")
+    return Shop(folder, end)
+
+
+def fire(shop: Shop) -> Shop:
+    """Alerts on `psi` of both features fire in the last window."""
+    shop.store.write_bytes(_store_of_firing(shop.end))
+    return shop
+
+
+@cache
+def _store_of_firing(end: datetime) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        shop = open_shop(Path(folder), end=end)
+        assert len(shop.evaluate(f"--at={end.isoformat()}")["alerts"]) == 2
+        return shop.store.read_bytes()
+
+
+@cache
+def _database(end: datetime, drifted_hours: int, hours: int) -> bytes:
     random = np.random.default_rng(11)
-    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
     training = [row[1:] for row in _orders(random, end - 1000 * HOUR, 20, drifted=False)]
     orders = _orders(random, end - hours * HOUR, hours - drifted_hours, drifted=False)
     orders += _orders(random, end - drifted_hours * HOUR, drifted_hours, drifted=True)
-    with closing(sqlite3.connect(folder / "shop.db")) as connection:
-        connection.execute("CREATE TABLE orders (created_at TIMESTAMP NOT NULL, amount INTEGER, country TEXT)")
-        connection.execute("CREATE INDEX orders_created_at ON orders (created_at)")
-        connection.execute("CREATE TABLE training (amount INTEGER, country TEXT)")
-        connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", orders)
-        connection.executemany("INSERT INTO training VALUES (?, ?)", training)
-        connection.commit()
-    (folder / "drift.yaml").write_text(CONFIG.format(folder=folder), encoding="utf-8")
-    return Shop(folder, end)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "shop.db"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE orders (created_at TIMESTAMP NOT NULL, amount INTEGER, country TEXT)")
+            connection.execute("CREATE INDEX orders_created_at ON orders (created_at)")
+            connection.execute("CREATE TABLE training (amount INTEGER, country TEXT)")
+            connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", orders)
+            connection.executemany("INSERT INTO training VALUES (?, ?)", training)
+            connection.commit()
+        return path.read_bytes()
 
 
 def _orders(random: np.random.Generator, start: datetime, hours: int, *, drifted: bool) -> list[tuple[Any, ...]]:

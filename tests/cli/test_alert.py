@@ -3,21 +3,12 @@
 from contextlib import closing
 from typing import Any
 
-import pytest
-
 from drift_monitor.clock import SystemClock
 from drift_monitor.store.alerts import AlertKey, Episode, open_episode
 from drift_monitor.store.connection import Store
 from tests.cli.shop import HOUR, Shop, document_of
 
 DONE = "--comment=asked the importer's team"
-
-
-@pytest.fixture
-def firing(shop: Shop) -> Shop:
-    """Alerts on `psi` of both features fire."""
-    assert len(shop.evaluate(f"--at={shop.end.isoformat()}")["alerts"]) == 2
-    return shop
 
 
 def _alerts(shop: Shop, *arguments: str) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 from drift_monitor.cli import demo as command
 from drift_monitor.cli.demo import PORTS_TRIED, on_a_free_port
 from drift_monitor.cli.main import main
-from drift_monitor.cli.serving import WebFlags
+from drift_monitor.cli.run import WebFlags
 from drift_monitor.cli.summary import IncidentResult, Summary, counted, episode_table, incident_table, signposts
 from drift_monitor.demo.incidents import Incident, IncidentKind
 from drift_monitor.store.alerts import AlertKey, Episode

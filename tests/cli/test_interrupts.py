@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from drift_monitor.cli.progress import interruptible
+from drift_monitor.cli.backfill import interruptible
 
 
 class Thing:

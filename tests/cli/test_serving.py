@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from drift_monitor.app import ServeOptions, Service
-from drift_monitor.cli.serving import WebFlags, web_flags
+from drift_monitor.cli.run import WebFlags, web_flags
 from drift_monitor.config.loading import load
 
 PATIENCE_SECONDS = 120

@@ -14,13 +14,6 @@ from tests.cli.shop import Shop, document_of
 WHY = "--comment=prices are imported anew"
 
 
-@pytest.fixture
-def firing(shop: Shop) -> Shop:
-    """Alerts on `psi` of both features fire."""
-    assert len(shop.evaluate(f"--at={shop.end.isoformat()}")["alerts"]) == 2
-    return shop
-
-
 def _silences(shop: Shop, *arguments: str) -> list[dict[str, Any]]:
     return list(document_of(shop.run("silence list", "--format=json", *arguments))["silences"])
 
