@@ -14,7 +14,7 @@ from figures import unit  # beside this script: the checkout may have benchmarks
 
 from drift_monitor.core.bins import NumericBins, ValueType
 from drift_monitor.core.comparison import compare_histograms
-from drift_monitor.core.histogram import Histogram
+from drift_monitor.core.distribution import Histogram
 
 FEATURES = 1_000
 BINS = 32

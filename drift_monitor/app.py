@@ -23,19 +23,18 @@ from drift_monitor import __version__
 from drift_monitor.alerting.services import Services
 from drift_monitor.clock import Clock, SystemClock
 from drift_monitor.config.loading import load
-from drift_monitor.config.schema import Config, SourceConfig
+from drift_monitor.config.schema import Config
 from drift_monitor.config.web import WebConfig
 from drift_monitor.daemon.daemon import Daemon
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import DriftMonitorError, InputError, StoreUnavailable
-from drift_monitor.evaluation.registration import register_monitors
+from drift_monitor.evaluation.planning import register_monitors
 from drift_monitor.notify.factory import Sender, make_sender
 from drift_monitor.sources.source import Source
 from drift_monitor.store import migrate
 from drift_monitor.store.connection import Store
-from drift_monitor.telemetry.logs import ERROR, INFO, WARN, learn_secrets, log
+from drift_monitor.telemetry.logs import ERROR, INFO, WARN, StepObserver, learn_secrets, log, log_step
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.telemetry.steps import StepObserver, log_step
 from drift_monitor.web.access import bind_problem
 from drift_monitor.web.api.routes import api_routes
 from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
@@ -64,11 +63,19 @@ def open_services(
     with ExitStack() as stack:
         store = Store(config.store.url.get_secret_value(), clock)
         stack.callback(store.close)
-        prepare_store(store, migrate_store=migrate_store)
+        store.check_file()
+        # SQLite has one user, so it is migrated at once; a PostgreSQL store may serve an older replica meanwhile.
+        if migrate_store or store.dialect == "sqlite":
+            migrate.upgrade(store)
+        else:
+            migrate.check(store)
+        sources = open_sources(config, clock)
+        for source in sources.values():
+            stack.callback(source.close)
         services = Services(
             config=config,
             store=store,
-            sources=open_sources(config, clock, stack),
+            sources=sources,
             senders=make_senders(config),
             clock=clock,
             telemetry=telemetry or Telemetry(version=__version__),
@@ -80,37 +87,23 @@ def open_services(
         yield services
 
 
-def prepare_store(store: Store, *, migrate_store: bool) -> None:
-    """A SQLite store is created and migrated at once; a PostgreSQL one only where `migrate_store` says so."""
-    store.check_file()
-    if migrate_store or store.dialect == "sqlite":
-        migrate.upgrade(store)
-    else:
-        migrate.check(store)
-
-
-def open_sources(config: Config, clock: Clock, stack: ExitStack) -> Mapping[str, Source]:
+def open_sources(config: Config, clock: Clock) -> Mapping[str, Source]:
     """One engine a source; nothing is connected yet."""
-    sources = {one.name: make_source(one, clock) for one in config.sources}
-    for source in sources.values():
-        stack.callback(source.close)
-    return sources
-
-
-def make_source(source: SourceConfig, clock: Clock) -> Source:
-    """A source as configured."""
-    return Source(
-        source.name,
-        source.url.get_secret_value(),
-        max_connections=source.max_connections,
-        statement_timeout=source.statement_timeout,
-        clock=clock,
-    )
+    return {
+        source.name: Source(
+            source.name,
+            source.url.get_secret_value(),
+            max_connections=source.max_connections,
+            statement_timeout=source.statement_timeout,
+            clock=clock,
+        )
+        for source in config.sources
+    }
 
 
 def make_senders(config: Config) -> Mapping[str, Sender]:
     """One sender a receiver."""
-    return {one.name: make_sender(one, config.outbound) for one in config.receivers}
+    return {receiver.name: make_sender(receiver, config.outbound) for receiver in config.receivers}
 
 
 def declare(services: Services, *, whole: bool = False) -> None:
@@ -118,9 +111,9 @@ def declare(services: Services, *, whole: bool = False) -> None:
     config = services.config
     learn_secrets(secrets_of(config))
     services.telemetry.declare(
-        monitors=[one.name for one in config.monitors],
-        receivers=[(one.name, one.integration) for one in config.receivers],
-        sources=[one.name for one in config.sources],
+        monitors=[monitor.name for monitor in config.monitors],
+        receivers=[(receiver.name, receiver.integration) for receiver in config.receivers],
+        sources=[source.name for source in config.sources],
     )
     register_monitors(services, whole=whole)
 
@@ -128,9 +121,9 @@ def declare(services: Services, *, whole: bool = False) -> None:
 def secrets_of(config: Config) -> set[str]:
     """What must not show in a log line: passwords in URLs, addresses of webhooks, and the keys that sign."""
     urls = [config.store.url, *(source.url for source in config.sources)]
-    secrets = {urlsplit(url.get_secret_value()).password or "" for url in urls}
-    secrets |= {one.get_secret_value() for receiver in config.receivers for one in receiver.kind.secrets()}
-    return secrets - {""}
+    passwords = {urlsplit(url.get_secret_value()).password or "" for url in urls}
+    of_receivers = (secret for receiver in config.receivers for secret in receiver.kind.secrets())
+    return {*passwords, *(secret.get_secret_value() for secret in of_receivers)} - {""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,8 +279,7 @@ class Service:
         config = load(self._config.path)
         if config.store.url != old.config.store.url:
             raise InputError("the store's url has changed: that needs a restart, a reload keeps the store")
-        sources = {one.name: make_source(one, self._clock) for one in config.sources}
-        new = replace(old, config=config, sources=sources, senders=make_senders(config))
+        new = replace(old, config=config, sources=open_sources(config, self._clock), senders=make_senders(config))
         declare(new, whole=True)
         return new
 
@@ -301,13 +293,13 @@ class Service:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {one: signal.signal(one, self._end_signal) for one in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, self._end_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._reload_signal)
         try:
             yield
         finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _end_signal(self, number: int, frame: FrameType | None) -> None:
         if self._ending:

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from drift_monitor.errors import RUN_FAILURE_REASONS, DeliveryFailure, MissedReason
 from drift_monitor.store.schema import metadata
 from drift_monitor.store.views import VIEWS, create_views
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.telemetry.reasons import RUN_FAILURE_REASONS, DeliveryFailure, MissedReason
 from drift_monitor.web.metrics.families import FAMILIES
 from tests.postgresql import PostgresqlServer
 

@@ -17,15 +17,14 @@ from drift_monitor.config.outbound import ANYWHERE
 from drift_monitor.config.schema import Config
 from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, NumericProfile, Uniform, make_spec
 from drift_monitor.core.bins import BooleanBins, CategoricalBins, Kind, NumericBins, ValueType
-from drift_monitor.core.panes import Span
-from drift_monitor.core.schedule import jitter
-from drift_monitor.evaluation.definition import (
+from drift_monitor.core.schedule import Span, jitter
+from drift_monitor.evaluation.reference import (
+    REFERENCE_KINDS,
     configured_features,
     dataset_definition,
     feature_definition,
     reference_definition,
 )
-from drift_monitor.evaluation.reference import REFERENCE_KINDS
 from drift_monitor.notify.alertmanager import AlertmanagerSender
 from drift_monitor.notify.message import (
     Alert,

@@ -66,12 +66,10 @@ def house() -> House:
     return read_house(ROOT)
 
 
-@pytest.mark.xfail(strict=True, reason="names still stand for two or three things")
 def test_a_public_class_name_has_one_meaning(house: House) -> None:
     assert public_twins(house) == {}
 
 
-@pytest.mark.xfail(strict=True, reason="some folders still import both ways")
 def test_no_two_rooms_import_each_other(house: House) -> None:
     assert two_way_pairs(house) == {}
 

@@ -16,8 +16,8 @@ from datetime import datetime
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState, Change, Transition, advance
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.divergence import Estimate, Metric
-from drift_monitor.core.panes import Span
 from drift_monitor.core.rules import Measured, MeasurementStatus, Observation, Rule, judge
+from drift_monitor.core.schedule import Span
 from drift_monitor.store.alerts import AlertKey, AlertRecord
 from drift_monitor.store.measurements import Measurement
 

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from drift_monitor.alerting.annotations import SelfAlert, dashboard_url, monitor_url, runbook_url, self_labels
 from drift_monitor.alerting.dispatch import AlertEvent, Context, dispatch
-from drift_monitor.alerting.labels import SelfAlert, dashboard_url, monitor_url, runbook_url, self_labels
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.rules import Severity
 from drift_monitor.core.schedule import interval
 from drift_monitor.core.times import format_duration
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
-from drift_monitor.store import alerts, failure_streak, monitors, runs
+from drift_monitor.store import alerts, monitors, runs
 from drift_monitor.store.alerts import AlertKey, Episode
 from drift_monitor.store.connection import Transaction
 from drift_monitor.words import minute
@@ -114,7 +114,7 @@ def _examine(
 ) -> Sequence[Condition]:
     now = services.store.now(conn)
     conditions = []
-    streak = failure_streak.find(conn, monitor.name)
+    streak = monitors.failure_streak(conn, monitor.name)
     if streak is not None and (streak.failures >= FAILURES or now - streak.since >= LONGEST_STREAK):
         description = (
             f"No evaluation has succeeded since {minute(streak.since)} UTC, when the first one failed; "

@@ -9,8 +9,8 @@ from drift_monitor.config.schema import Config
 from drift_monitor.notify.factory import Sender
 from drift_monitor.sources.source import Source
 from drift_monitor.store.connection import Store
+from drift_monitor.telemetry.logs import StepObserver
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.telemetry.steps import StepObserver
 
 
 @dataclass(frozen=True, kw_only=True)

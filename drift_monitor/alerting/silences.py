@@ -13,12 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from drift_monitor.alerting.labels import SelfAlert, drift_labels, self_labels
+from drift_monitor.alerting.annotations import SelfAlert, drift_labels, self_labels
 from drift_monitor.config.fields import RESERVED_LABELS
 from drift_monitor.config.schema import Config, MonitorConfig
-from drift_monitor.core.clean import clean_text
 from drift_monitor.core.matching import Matcher, check_matchers, match_all
-from drift_monitor.core.times import rfc3339
+from drift_monitor.core.times import clean_text, rfc3339
 from drift_monitor.errors import AlreadyOver, InputError, UnknownId
 from drift_monitor.store import acknowledgements, alerts, silences
 from drift_monitor.store.acknowledgements import Acknowledgement

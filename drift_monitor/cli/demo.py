@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from drift_monitor.alerting.deliver import deliver_next
+from drift_monitor.alerting.dispatch import deliver_next
 from drift_monitor.alerting.services import PastProgress, Services
 from drift_monitor.app import Service, check_listen_address, open_services
 from drift_monitor.cli.backfill import Show, showing_progress

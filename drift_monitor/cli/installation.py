@@ -50,7 +50,10 @@ def ask_databases(config: Config) -> tuple[Sequence[ConnectProblem], Sequence[st
     remarks: list[str] = []
     with ExitStack() as stack:
         try:
-            findings += check_sources(config, open_sources(config, clock, stack), clock.now())
+            sources = open_sources(config, clock)
+            for source in sources.values():
+                stack.callback(source.close)
+            findings += check_sources(config, sources, clock.now())
         except SourceError as error:
             findings.append(ConnectProblem(path=("sources",), message=str(error)))
     findings += _ask_store(config, remarks)

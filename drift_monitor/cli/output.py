@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from drift_monitor.core.clean import escape_unprintable
+from drift_monitor.core.times import escape_unprintable
 from drift_monitor.errors import InputError
 
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drift_monitor.cli.output import emit
-from drift_monitor.core.clean import escape_unprintable
+from drift_monitor.core.times import escape_unprintable
 from drift_monitor.errors import InputError
 from drift_monitor.store.measurements import Measurement
 

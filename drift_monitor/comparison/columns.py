@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, NumericProfile, Profile
 from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, Kind, Number, NumericBins, ValueType
-from drift_monitor.core.histogram import Histogram
+from drift_monitor.core.distribution import Histogram
 from drift_monitor.errors import InputError
 from drift_monitor.sources.dialects.values import INT64_MAX, INT64_MIN, float_edges, integer_edges, label_of, text_of
 

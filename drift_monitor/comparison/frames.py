@@ -18,8 +18,7 @@ import pandas as pd
 from drift_monitor.comparison.columns import ColumnValues, count, profile, read_column
 from drift_monitor.comparison.report import ComparisonReport, make_report
 from drift_monitor.core.binning import make_spec
-from drift_monitor.core.distribution import Smoothing, SmoothingMethod
-from drift_monitor.core.histogram import Histogram
+from drift_monitor.core.distribution import Histogram, Smoothing, SmoothingMethod
 from drift_monitor.errors import InputError
 
 _NAMED = 8  # names in a message

@@ -12,9 +12,8 @@ from typing import Any
 import pandas as pd
 
 from drift_monitor.core.comparison import Comparison, compare_histograms
-from drift_monitor.core.distribution import Smoothing
+from drift_monitor.core.distribution import Histogram, Smoothing
 from drift_monitor.core.divergence import DIVERGENCES, Estimate
-from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.rules import MeasurementStatus
 
 _DIRECTIONS = ("live_reference", "reference_live")

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from drift_monitor.comparison.frames import choose_features
 from drift_monitor.comparison.report import ComparisonReport, make_report
 from drift_monitor.core.binning import make_spec
-from drift_monitor.core.distribution import Smoothing
-from drift_monitor.core.histogram import Histogram
+from drift_monitor.core.distribution import Histogram, Smoothing
 from drift_monitor.errors import FeatureError, InputError
 from drift_monitor.sources.dataset import Counter, Dataset, FeatureColumn
 from drift_monitor.sources.source import Source

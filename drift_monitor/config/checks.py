@@ -29,8 +29,8 @@ from drift_monitor.config.schema import (
 from drift_monitor.core.binning import Binning, Edges, Top
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.divergence import Metric
-from drift_monitor.core.panes import PaneGrid
 from drift_monitor.core.rules import Rule
+from drift_monitor.core.schedule import PaneGrid
 from drift_monitor.core.times import format_duration, parse_instant
 from drift_monitor.errors import InputError
 

@@ -49,9 +49,8 @@ from drift_monitor.core.binning import Binning
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.distribution import Smoothing
 from drift_monitor.core.divergence import Metric
-from drift_monitor.core.panes import PaneGrid
 from drift_monitor.core.rules import Rule, Severity
-from drift_monitor.core.schedule import Cron, Every, Schedule, interval
+from drift_monitor.core.schedule import Cron, Every, PaneGrid, Schedule, interval
 from drift_monitor.core.times import parse_instant
 from drift_monitor.errors import InputError, Problem
 

@@ -16,9 +16,12 @@ probabilities has seven good digits left. So the difference is made from the cou
 products that keep their rounding error (Dekker, "A floating-point technique for extending the available precision",
 Numerische Mathematik 18, 1971). It is exact to the last bits for counts below 2^53; beyond that float64 no longer
 holds every count, and the counts themselves are rounded to a relative 1.1e-16.
+
+Histogram: integer counts over one bin spec. Counts are never probabilities: only smoothing makes a distribution.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -27,6 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drift_monitor.core.bins import BinSpec
 from drift_monitor.errors import InputError
 
 FloatArray = NDArray[np.float64]
@@ -244,3 +248,60 @@ def _ratio(difference: FloatArray, weights: FloatArray) -> FloatArray:
     """difference / weights; 0 where the weight is 0, and no larger than a float64 can carry on with."""
     with np.errstate(over="ignore"):
         return np.minimum(difference / np.where(weights > 0, weights, np.inf), _LARGEST_RATIO)
+
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Counts of one feature, aligned with `spec.bins`; shape (spec.size,), dtype int64, read-only."""
+
+    spec: BinSpec
+    counts: Counts
+
+    def __post_init__(self) -> None:
+        if self.counts.shape != (self.spec.size,):
+            raise InputError(f"{self.counts.shape} counts do not fit a spec of {self.spec.size} bins")
+        if self.counts.dtype != np.int64 or (self.counts < 0).any():
+            raise InputError("counts must be whole numbers of rows, zero or more")
+        self.counts.setflags(write=False)  # handed to threads and to several comparisons
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Histogram) and other.spec.id == self.spec.id and bool((other.counts == self.counts).all())
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def rows(self) -> int:
+        return int(self.counts.sum())
+
+    @cached_property
+    def missing_rows(self) -> int:
+        return int(self.counts[self.spec.missing])
+
+    @cached_property
+    def unknown_rows(self) -> int:
+        """Rows outside everything the reference held: unseen labels, values below or above."""
+        return int(self.counts[list(self.spec.unknown)].sum())
+
+    def merge(self, other: "Histogram") -> "Histogram":
+        """The counts of both together; refuses another spec, whose bins mean something else."""
+        if other.spec.id != self.spec.id:
+            raise InputError(f"histograms of different bin specs don't merge: {self.spec.id} and {other.spec.id}")
+        return Histogram(self.spec, self.counts + other.counts)
+
+
+def histogram(spec: BinSpec, counts: Sequence[int] | Counts) -> Histogram:
+    """A histogram from any sequence of whole numbers."""
+    return Histogram(spec, np.array(counts, dtype=np.int64))
+
+
+def merge(spec: BinSpec, histograms: Iterable[Histogram]) -> Histogram:
+    """All histograms as one; empty when there are none."""
+    total = Histogram(spec, np.zeros(spec.size, dtype=np.int64))
+    for part in histograms:
+        total = total.merge(part)
+    return total

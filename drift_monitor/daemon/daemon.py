@@ -30,7 +30,7 @@ from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.daemon.watchdog import GapDetector, Watchdog
 from drift_monitor.errors import DriftMonitorError, StoreError
-from drift_monitor.evaluation.lease_keeper import LeaseKeeper
+from drift_monitor.evaluation.attempt import LeaseKeeper
 from drift_monitor.store import retention
 from drift_monitor.store.retention import RetentionLimits
 from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
@@ -141,17 +141,18 @@ class Daemon:
 
     def _ticks(self) -> dict[str, tuple[timedelta, Callable[[], None]]]:
         often, seldom = self._settings.tick, self._settings.housekeeping
+
+        def check() -> None:
+            check_monitors(self._services, self._gaps.watched_since(self._services.clock.now()))
+
         return {
             "dispatch": (often, self._dispatch),
             "deliver": (often, self._guarded(self._delivery.deliver)),
-            "check": (self._settings.resend, self._guarded(self._check)),
+            "check": (self._settings.resend, self._guarded(check)),
             "remind": (self._settings.resend, self._guarded(lambda: repeat_due(self._services))),
             "resend": (often, self._guarded(lambda: self._alertmanagers.tick(self._services))),
             "housekeeping": (seldom, self._guarded(self._keep_house)),
         }
-
-    def _check(self) -> None:
-        check_monitors(self._services, self._gaps.watched_since(self._services.clock.now()))
 
     def _rearm(self) -> None:
         self._dispatcher.forget_plans()

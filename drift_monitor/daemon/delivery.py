@@ -2,11 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
-from drift_monitor.alerting.deliver import deliver_next
+from drift_monitor.alerting.dispatch import deliver_next
 from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import StoreError
@@ -34,7 +33,7 @@ class DeliveryWorkers:
                 if receiver in self._busy or self._draining.is_set():
                     continue
                 self._busy.add(receiver)
-            self._pool.submit(self._serve, receiver)
+            self._pool.submit(self._serve, receiver, once=False)
 
     def flush(self, seconds: float) -> bool:
         """Every receiver that is not being served once more: shutting down. False where some take longer than that."""
@@ -44,7 +43,7 @@ class DeliveryWorkers:
                 if receiver in self._busy:
                     continue
                 self._busy.add(receiver)
-            self._pool.submit(self._serve_once, receiver)
+            self._pool.submit(self._serve, receiver, once=True)
         with self._idle:
             return self._idle.wait_for(lambda: not self._busy, timeout=seconds)
 
@@ -52,22 +51,14 @@ class DeliveryWorkers:
         self._draining.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _serve(self, receiver: str) -> None:
-        with self._serving(receiver):
-            while not self._draining.is_set() and self._deliver_next(receiver):
-                pass
-
-    def _serve_once(self, receiver: str) -> None:
-        with self._serving(receiver):
-            self._deliver_next(receiver)
-
-    def _deliver_next(self, receiver: str) -> bool:
-        return deliver_next(self._services(), receivers=[receiver], lease=self._lease)
-
-    @contextmanager
-    def _serving(self, receiver: str) -> Iterator[None]:
+    def _serve(self, receiver: str, *, once: bool) -> None:
+        """Send what waits for a receiver until nothing does, or the next message only."""
         try:
-            yield
+            while (once or not self._draining.is_set()) and deliver_next(
+                self._services(), receivers=[receiver], lease=self._lease
+            ):
+                if once:
+                    return
         except StoreError as error:
             log(_logger, WARN, "store_unavailable", str(error), receiver=receiver)
         finally:

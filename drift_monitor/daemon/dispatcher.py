@@ -13,13 +13,11 @@ from datetime import datetime
 from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import InputError, StoreError
-from drift_monitor.evaluation.attempt import attempt
-from drift_monitor.evaluation.lease_keeper import LeaseKeeper
+from drift_monitor.evaluation.attempt import LeaseKeeper, attempt
 from drift_monitor.evaluation.planning import plan_windows
 from drift_monitor.store import leases, runs
 from drift_monitor.store.leases import Claim
-from drift_monitor.telemetry.logs import WARN, log
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import WARN, Step, log
 
 _logger = logging.getLogger(__name__)
 
@@ -77,7 +75,7 @@ class Dispatcher:
         with services.store.read() as conn:
             waiting = runs.backlog(conn)
             now = services.store.now(conn)
-        oldest = min((one.oldest_due for one in waiting.values() if one.oldest_due), default=now)
+        oldest = min((backlog.oldest_due for backlog in waiting.values() if backlog.oldest_due), default=now)
         services.telemetry.lagging((now - oldest).total_seconds())
 
     def _claim(self, services: Services) -> Claim | None:

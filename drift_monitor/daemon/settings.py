@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from drift_monitor.alerting import deliver
+from drift_monitor.alerting import dispatch
 from drift_monitor.notify.alertmanager import RESEND
 
 
@@ -13,7 +13,7 @@ class DaemonSettings:
 
     workers: int = 4  # evaluations at a time; sources limit their own connections below that
     lease: timedelta = timedelta(seconds=30)  # how long a killed process holds a window
-    sending: timedelta = deliver.SEND_LEASE  # how long a killed process holds a notification
+    sending: timedelta = dispatch.SEND_LEASE  # how long a killed process holds a notification
     tick: timedelta = timedelta(seconds=1)
     resend: timedelta = RESEND  # tell Alertmanagers how alerts stand
     housekeeping: timedelta = timedelta(hours=1)

@@ -19,9 +19,8 @@ from itertools import takewhile
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import slots
-from drift_monitor.evaluation.attempt import Result, attempt, attempt_together, run_window
+from drift_monitor.evaluation.attempt import LeaseKeeper, Result, attempt, attempt_together, run_window
 from drift_monitor.evaluation.evaluate import Gathered, gather
-from drift_monitor.evaluation.lease_keeper import LeaseKeeper
 from drift_monitor.evaluation.planning import plan_asked
 from drift_monitor.evaluation.reference import ensure_reference, reference_spans, window_of
 from drift_monitor.store import leases, runs
@@ -134,6 +133,7 @@ class _Filler:
 
         table.revisions = services.store.transact(save)
         table.fresh_counts, table.fresh_rows = [], []
+        table.rows_read = 0  # read for all of these windows: none of them counts them as its own
         self._ahead, self._until = gathered, windows[-1].end
 
     def _claim(self, conn: Transaction, ends: Sequence[datetime]) -> Sequence[Claim]:

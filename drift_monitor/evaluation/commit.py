@@ -18,7 +18,7 @@ from drift_monitor.alerting.rules import EvaluationResult, Observations, Transit
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import INACTIVE, AlertState, Change
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import StoreUnavailable
 from drift_monitor.evaluation.planning import planned_run
 from drift_monitor.evaluation.read import PaneTable
@@ -30,7 +30,7 @@ from drift_monitor.store.alerts import AlertKey, AlertRecord, AlertRow
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.leases import Claim, RunResult
 from drift_monitor.store.runs import Run, Trigger
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import Step
 
 
 class UpdateKind(StrEnum):

@@ -11,14 +11,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drift_monitor.alerting.deliver import deliver_next
+from drift_monitor.alerting.dispatch import deliver_next
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import last_slot
 from drift_monitor.core.times import format_duration, rfc3339
 from drift_monitor.errors import InputError, StoreError
-from drift_monitor.evaluation.attempt import Result, run_window
-from drift_monitor.evaluation.lease_keeper import LeaseKeeper
+from drift_monitor.evaluation.attempt import LeaseKeeper, Result, run_window
 from drift_monitor.evaluation.planning import plan_asked
 from drift_monitor.queries.evaluations import Evaluation, read_evaluation
 from drift_monitor.store import runs

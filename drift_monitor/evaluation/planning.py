@@ -3,22 +3,59 @@
 A monitor's first plan is its last settled window only; the past comes by `backfill`. After downtime the missed windows
 are caught up oldest first, at most `catch_up` of them; older ones are written as `skipped` with the reason, so that
 every window is present once, evaluated or explained.
+
+Tell the store which monitors there are: what runs, histories and views refer to.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from drift_monitor.alerting.episodes import close_removed
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.schedule import Slot, jitter, last_slot, next_slot, slots
+from drift_monitor.errors import MissedReason
 from drift_monitor.evaluation.reference import window_of
 from drift_monitor.store import leases, monitors, runs
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.connection import now as store_now
+from drift_monitor.store.monitors import StoredMonitor
 from drift_monitor.store.runs import PlannedRun, RunKey, Trigger, WindowState
-from drift_monitor.telemetry.reasons import MissedReason
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import Step
+
+
+def register_monitors(services: Services, *, whole: bool) -> None:
+    """Write every configured monitor; with `whole`, this configuration is all there is: others are disabled.
+
+    What still fires for those ends, and is told.
+    """
+
+    def work(conn: Transaction) -> None:
+        now = services.store.now(conn)
+        known = {one.name: one for one in monitors.listed(conn)}
+        for monitor in services.config.monitors:
+            before = known.get(monitor.name)
+            upcoming = next_slot(
+                monitor.schedule,
+                monitor.grid,
+                settle=monitor.settle,
+                jitter=jitter(monitor.name, monitor.schedule),
+                after=now,
+            )
+            row = StoredMonitor(
+                name=monitor.name,
+                source=monitor.source,
+                config_hash=monitor.hash,
+                enabled=True,
+                next_window_end=before.next_window_end if before else upcoming.window_end,
+            )
+            monitors.save(conn, row, monitor.public())
+        if whole:
+            for gone in monitors.disable_others(conn, [monitor.name for monitor in services.config.monitors]):
+                close_removed(services, conn, gone)
+
+    services.store.transact(work)
 
 
 @dataclass(frozen=True, kw_only=True)

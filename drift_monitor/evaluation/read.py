@@ -15,11 +15,10 @@ import numpy as np
 
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
-from drift_monitor.core.histogram import Counts
-from drift_monitor.core.panes import Span
+from drift_monitor.core.distribution import Counts
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FeatureError
-from drift_monitor.evaluation.definition import dataset_definition, feature_definition, live_dataset
-from drift_monitor.evaluation.reference import Reference
+from drift_monitor.evaluation.reference import Reference, dataset_definition, feature_definition, live_dataset
 from drift_monitor.sources.dataset import Reading
 from drift_monitor.store import panes as pane_store
 from drift_monitor.store.connection import Transaction

@@ -20,10 +20,9 @@ from typing import Any
 
 from drift_monitor.config.outbound import ANYWHERE
 from drift_monitor.config.receivers import AppriseConfig
-from drift_monitor.errors import DeliveryError
+from drift_monitor.errors import DeliveryError, DeliveryFailure
 from drift_monitor.notify import wording
 from drift_monitor.notify.outbound import addresses_of
-from drift_monitor.telemetry.reasons import DeliveryFailure
 
 _REMEMBERED = 1000  # notifications that some targets accepted and others did not
 _LOOK_UP = 0.25  # of the deadline, to find where a host leads

@@ -29,12 +29,11 @@ from typing import Any
 
 from drift_monitor.config.outbound import OutboundConfig
 from drift_monitor.config.receivers import EmailConfig
-from drift_monitor.core.clean import clean_text
-from drift_monitor.errors import DeliveryError
+from drift_monitor.core.times import clean_text
+from drift_monitor.errors import DeliveryError, DeliveryFailure
 from drift_monitor.notify import wording
 from drift_monitor.notify.outbound import Resolver, addresses_of
 from drift_monitor.telemetry.logs import WARN, log
-from drift_monitor.telemetry.reasons import DeliveryFailure
 from drift_monitor.words import one_line, percent
 
 _logger = logging.getLogger(__name__)

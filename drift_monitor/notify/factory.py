@@ -1,8 +1,11 @@
 """From a configured receiver to its sender, and a sample notification to try it out with.
 
 A kind of receiver is a class in `config.receivers`, a module here, and a case of `make_sender`.
+
+The log as a receiver: one structured line an alert, for those who ship logs and for the first try.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -22,11 +25,11 @@ from drift_monitor.config.receivers import (
 from drift_monitor.notify.alertmanager import AlertmanagerSender
 from drift_monitor.notify.apprise import AppriseSender
 from drift_monitor.notify.email import EmailSender
-from drift_monitor.notify.log import LogSender
 from drift_monitor.notify.message import Alert, AlertStatus, BinShare, Message, NotificationKey, fingerprint, messages
 from drift_monitor.notify.pagerduty import PagerdutySender
 from drift_monitor.notify.slack import SlackSender
 from drift_monitor.notify.webhook import WebhookSender
+from drift_monitor.telemetry.logs import INFO, WARN, log
 
 _SAMPLE_MONITOR = "test"
 _SAMPLE_DESCRIPTION = "Somebody ran `drift-monitor notify test`. The numbers and the bins are made up."
@@ -97,3 +100,33 @@ def sample_messages(receiver: str, at: datetime) -> tuple[Message, Message]:
     (first,) = messages(key, [firing], max_alerts=0, external_url="", send_resolved=True)
     (second,) = messages(replace(key, revision=1), [resolved], max_alerts=0, external_url="", send_resolved=True)
     return first, second
+
+
+_logger = logging.getLogger(__name__)
+_NOUNS = ("monitor", "feature", "segment", "metric", "severity")
+
+
+class LogSender:
+    """Writes each alert of a notification as one line, firing ones as warnings."""
+
+    def __init__(self) -> None:
+        # An alert is what was asked for, not chatter: `--log.level error` must not swallow it.
+        _logger.setLevel(INFO)
+
+    def send(self, notification_id: str, body: Mapping[str, Any], at: datetime) -> None:
+        for alert in body["alerts"]:
+            is_firing = alert["status"] == AlertStatus.FIRING
+            labels, annotations = alert["labels"], alert["annotations"]
+            log(
+                _logger,
+                WARN if is_firing else INFO,
+                "alert_firing" if is_firing else "alert_resolved",
+                annotations.get("summary") or ("An alert fires." if is_firing else "An alert has resolved."),
+                receiver=body["receiver"],
+                notification=notification_id,
+                fingerprint=alert["fingerprint"],
+                alertname=labels.get("alertname"),
+                starts_at=alert["startsAt"],
+                ends_at=None if is_firing else alert["endsAt"],
+                **{name: labels[name] for name in _NOUNS if name in labels},
+            )

@@ -22,11 +22,10 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from drift_monitor.config.outbound import OutboundConfig
-from drift_monitor.core.clean import clean_text
-from drift_monitor.errors import DeliveryError
+from drift_monitor.core.times import clean_text
+from drift_monitor.errors import DeliveryError, DeliveryFailure
 from drift_monitor.notify.outbound import Destination, Resolver, resolve
 from drift_monitor.telemetry.logs import WARN, origin
-from drift_monitor.telemetry.reasons import DeliveryFailure
 from drift_monitor.version import __version__
 
 USER_AGENT = f"drift-monitor/{__version__}"

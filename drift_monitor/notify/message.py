@@ -18,8 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from drift_monitor.core.clean import clean_text
-from drift_monitor.core.times import rfc3339
+from drift_monitor.core.times import clean_text, rfc3339
 from drift_monitor.errors import InputError
 
 VERSION = "4"

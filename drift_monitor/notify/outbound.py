@@ -18,9 +18,8 @@ from dataclasses import dataclass
 import httpx
 
 from drift_monitor.config.outbound import Address, OutboundConfig
-from drift_monitor.errors import DeliveryError
+from drift_monitor.errors import DeliveryError, DeliveryFailure
 from drift_monitor.telemetry.logs import origin
-from drift_monitor.telemetry.reasons import DeliveryFailure
 
 Resolver = Callable[[str, int], Awaitable[tuple[str, ...]]]
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
+from drift_monitor.alerting.annotations import drift_labels, self_labels
 from drift_monitor.alerting.episodes import former_rule
-from drift_monitor.alerting.labels import drift_labels, self_labels
 from drift_monitor.config.schema import Config, MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
-from drift_monitor.core.clean import clean_number
 from drift_monitor.core.rules import Severity
-from drift_monitor.core.times import rfc3339
+from drift_monitor.core.times import clean_number, rfc3339
 from drift_monitor.errors import UnknownId
 from drift_monitor.queries.evaluations import JsonObject
 from drift_monitor.store import acknowledgements, alerts, outbox, silences

@@ -13,10 +13,9 @@ from typing import Any
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.bins import BinSpec
-from drift_monitor.core.clean import clean_document, clean_number, clean_text
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Comparand, Rule, Severity
-from drift_monitor.core.times import rfc3339
+from drift_monitor.core.times import clean_document, clean_number, clean_text, rfc3339
 from drift_monitor.errors import InputError
 from drift_monitor.store import measurements as measurement_store
 from drift_monitor.store import monitors, references, runs

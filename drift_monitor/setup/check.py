@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from drift_monitor.config.schema import Config, FixedTable, MonitorConfig
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FeatureError, SourceError
-from drift_monitor.evaluation.definition import (
+from drift_monitor.evaluation.reference import (
     WatchedFeature,
     configured_features,
     live_dataset,

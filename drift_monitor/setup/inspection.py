@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from drift_monitor.core.bins import Kind
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import DatasetError, FailureReason, InputError
 from drift_monitor.sources.dataset import Dataset, Description
 from drift_monitor.sources.dialects.base import ColumnInfo

@@ -17,9 +17,8 @@ from urllib.parse import parse_qsl
 from drift_monitor.config.schema import FixedRange, Trailing
 from drift_monitor.core.binning import CategoricalProfile, NumericProfile, Profile
 from drift_monitor.core.bins import Kind, ValueType
-from drift_monitor.core.clean import escape_unprintable
-from drift_monitor.core.panes import Span
-from drift_monitor.core.times import format_duration
+from drift_monitor.core.schedule import Span
+from drift_monitor.core.times import escape_unprintable, format_duration
 from drift_monitor.errors import FeatureError, InputError
 from drift_monitor.setup.inspection import DAY, HOUR, Inspection, TableHistory, inspect_table, sounds_like_time
 from drift_monitor.sources.dataset import FeatureColumn

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sqlalchemy.sql.expression import ColumnElement
 
 from drift_monitor.core.bins import BinSpec, Kind
-from drift_monitor.core.histogram import Counts
-from drift_monitor.core.panes import Span
+from drift_monitor.core.distribution import Counts
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import DatasetError, FailureReason, FeatureError
 from drift_monitor.sources.dialects.base import CatalogEntry, ColumnInfo, Failure, TimeAxis
 from drift_monitor.sources.dialects.elements import DatasetColumn, DatasetRows, UserSql

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, NumericProfile, Profile
 from drift_monitor.core.bins import CategoricalBins, Kind, Number, ValueType
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FeatureError
 from drift_monitor.sources.catalog import Catalog
 from drift_monitor.sources.dataset import Counter, Dataset, FeatureColumn, Scan, feature_error

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift_monitor.clock import Clock
-from drift_monitor.core.histogram import Counts
-from drift_monitor.core.panes import Span
+from drift_monitor.core.distribution import Counts
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FeatureError, InconsistentCounts
 from drift_monitor.sources.catalog import Catalog, count_problem
 from drift_monitor.sources.dataset import Counter, Dataset, Reading, Scan, Slices, dataset_error, feature_error

@@ -8,7 +8,7 @@ from sqlalchemy.exc import ArgumentError
 
 from drift_monitor.clock import Clock
 from drift_monitor.core.binning import Profile
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FeatureError, SourceUnavailable
 from drift_monitor.sources.catalog import Catalog
 from drift_monitor.sources.dataset import Counter, Dataset, Description, FeatureColumn, Reading

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sqlalchemy.sql.expression import ColumnElement
 
 from drift_monitor.core.bins import BooleanBins, CategoricalBins, NumericBins
-from drift_monitor.core.histogram import Counts
+from drift_monitor.core.distribution import Counts
 from drift_monitor.errors import InconsistentCounts
 from drift_monitor.sources.dataset import Counter, Dataset, Scan
 from drift_monitor.sources.dialects.base import ColumnInfo, PushAxis, PushDialect

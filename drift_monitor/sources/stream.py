@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, Number, NumericBins, ValueType
-from drift_monitor.core.histogram import Counts
+from drift_monitor.core.distribution import Counts
 from drift_monitor.sources.dataset import Counter, Scan
 from drift_monitor.sources.dialects.base import StatementRefused, StreamAxis
 from drift_monitor.sources.dialects.elements import ResultRows

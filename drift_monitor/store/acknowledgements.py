@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select
 
+from drift_monitor.store.columns import upsert
 from drift_monitor.store.connection import now
 from drift_monitor.store.schema import acknowledgement, episode
-from drift_monitor.store.statements import upsert
 
 
 @dataclass(frozen=True, kw_only=True)

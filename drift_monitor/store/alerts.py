@@ -14,11 +14,10 @@ from sqlalchemy import Connection, Row, and_, delete, or_, select, tuple_, updat
 
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState
 from drift_monitor.core.rules import Observation, Verdict
-from drift_monitor.store.columns import episode_id
+from drift_monitor.store.columns import ROWS_PER_STATEMENT, episode_id, insert, insert_new
 from drift_monitor.store.connection import now
 from drift_monitor.store.runs import done_before
 from drift_monitor.store.schema import alert, episode
-from drift_monitor.store.statements import ROWS_PER_STATEMENT, insert, insert_new
 
 
 class AlertKey(NamedTuple):

@@ -6,9 +6,15 @@ server ends our session when this host dies inside a transaction, so no row stay
 travel in `options` and hold from the first statement on.
 
 The store's clock decides what is due: that of the PostgreSQL server, or on SQLite (one daemon a file) the host's.
+
+An advisory lock on a file beside a SQLite store. The kernel frees it when its process ends, however it ends.
+
+Foreign errors become ours here, once: what happened to the store, and what to do next.
 """
 
+import fcntl
 import math
+import os
 import random
 import sqlite3
 import time
@@ -16,18 +22,147 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from drift_monitor.clock import Clock
-from drift_monitor.core.clean import json_text
-from drift_monitor.errors import StoreError
-from drift_monitor.store.failures import is_lost_connection, is_race, translated
-from drift_monitor.store.filelock import FileLock
+from drift_monitor.core.times import json_text
+from drift_monitor.errors import StoreError, StoreLocked, StoreOutdated, StoreUnavailable
+
+
+class FileLock:
+    """A held lock; `close` frees it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def acquire(cls, path: Path, *, owner: str) -> Self:
+        """Take the lock at once, or raise StoreLocked with the process that holds it. `owner` names what is locked."""
+        descriptor = _open(path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "an unknown process"
+            os.close(descriptor)
+            raise StoreLocked(f"{owner} is in use by {holder}; stop that daemon first, or use another store") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"pid {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+        return cls(descriptor)
+
+    @classmethod
+    def wait(cls, path: Path) -> Self:
+        """Take the lock as soon as it is free."""
+        descriptor = _open(path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return cls(descriptor)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreUnavailable(f"lock file {path} can't be opened: {error.strerror}") from error
+
+
+# Losing these races is normal: the transaction was rolled back as a whole and may simply be run again.
+# A lock that was not to be had in time is one: its holder may be a dead host, whose session the server ends after two
+# such waits at most.
+_RACES: Final = {"40001", "40P01", "55P03"}
+_BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+_SQLITE: Final[dict[int, tuple[type[StoreError], str]]] = {
+    sqlite3.SQLITE_BUSY: (StoreUnavailable, "is busy: another process holds its write lock"),
+    sqlite3.SQLITE_LOCKED: (StoreUnavailable, "is busy: another process holds its write lock"),
+    sqlite3.SQLITE_FULL: (StoreUnavailable, "could not be written: the disk is full; free some space"),
+    sqlite3.SQLITE_IOERR: (StoreUnavailable, "could not be read or written: the disk reports an error or is full"),
+    sqlite3.SQLITE_CANTOPEN: (StoreUnavailable, "can't be opened: does its directory exist, and may we write there?"),
+    sqlite3.SQLITE_READONLY: (StoreUnavailable, "is read-only: give this user the right to write it and its directory"),
+    sqlite3.SQLITE_CORRUPT: (StoreError, "is damaged; stop the service and put a backup in its place"),
+    sqlite3.SQLITE_NOTADB: (StoreError, "is no SQLite database; put a backup in its place, or name another file"),
+}
+
+# SQLSTATE classes of PostgreSQL that trying again may heal.
+_TRANSIENT_CLASSES: Final = {"08", "28", "3D", "53", "55", "57", "58", "25"}
+_UNDEFINED: Final = {"42P01", "42703", "3F000"}
+
+
+def is_race(error: SQLAlchemyError) -> bool:
+    """Whether the transaction only lost against another one, and may be run again at once."""
+    original = getattr(error, "orig", None)
+    if isinstance(original, sqlite3.Error):
+        return _primary_code(original) in _BUSY
+    return getattr(original, "sqlstate", None) in _RACES
+
+
+def is_lost_connection(error: SQLAlchemyError) -> bool:
+    """Whether the server went away under the transaction."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def translated(error: SQLAlchemyError, store: str) -> StoreError:
+    """The error of our own tree; `store` names the store without its password."""
+    if isinstance(error, PoolTimeout):
+        return StoreUnavailable(f"store {store}: all connections are in use; try again, or raise the pool size")
+    original = getattr(error, "orig", None)
+    if isinstance(original, sqlite3.Error):
+        return _from_sqlite(original, store)
+    if isinstance(error, DBAPIError) and original is not None:
+        return _from_postgresql(error, store)
+    return StoreError(f"store {store}: {error}")
+
+
+def _from_sqlite(error: sqlite3.Error, store: str) -> StoreError:
+    text = str(error)
+    if text.startswith(("no such table", "no such column")):
+        return StoreOutdated(f"store {store}: {text}; run `drift-monitor migrate`")
+    kind, what = _SQLITE.get(_primary_code(error), (StoreError, f"refused a statement: {text}"))
+    return kind(f"store {store} {what}")
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _from_postgresql(error: DBAPIError, store: str) -> StoreError:
+    original: Any = error.orig  # psycopg is an extra, so its error types are not imported here
+    state: str | None = getattr(original, "sqlstate", None)
+    primary = getattr(getattr(original, "diag", None), "message_primary", None)
+    text = str(primary or original).strip().replace("\n", " ")
+    if state in _UNDEFINED:
+        return StoreOutdated(f"store {store}: {text}; run `drift-monitor migrate`")
+    if state is None and isinstance(error, OperationalError | InterfaceError):
+        return StoreUnavailable(f"store {store} can't be reached: {text}")
+    if state is not None and (state[:2] in _TRANSIENT_CLASSES or state in _RACES):
+        return StoreUnavailable(f"store {store} is unavailable: {text}")
+    return StoreError(f"store {store} refused a statement: {text}")
+
 
 Result = TypeVar("Result")
 

@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row, Select, and_, select, tuple_
 
-from drift_monitor.core.clean import clean_number
 from drift_monitor.core.comparison import Direction, contributions
 from drift_monitor.core.distribution import FloatArray
 from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import MeasurementStatus
+from drift_monitor.core.times import clean_number
 from drift_monitor.store.alerts import alert_series
+from drift_monitor.store.columns import bulk_insert
 from drift_monitor.store.monitors import smoothing_of
 from drift_monitor.store.runs import RunKey, last_done, latest_done
 from drift_monitor.store.schema import ESTIMATE_COLUMNS, measurement, run
-from drift_monitor.store.statements import bulk_insert
 
 ARRAYS = ("live_counts", "reference_counts")
 NO_ESTIMATE = Estimate(None)

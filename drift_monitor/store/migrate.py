@@ -16,8 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from drift_monitor.errors import StoreOutdated
-from drift_monitor.store.connection import Store
-from drift_monitor.store.filelock import FileLock
+from drift_monitor.store.connection import FileLock, Store
 
 VERSION_TABLE: Final = "schema_version"
 _ADVISORY_LOCK: Final = 0x6472_6966_74  # "drift"; any constant will do, so long as nobody else in the database uses it

@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
+from drift_monitor.store.columns import insert
 from drift_monitor.store.schema import episode, notification_log
-from drift_monitor.store.statements import insert
 
 
 class LogState(StrEnum):

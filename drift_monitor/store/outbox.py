@@ -16,9 +16,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
+from drift_monitor.store.columns import insert_new
 from drift_monitor.store.connection import now
 from drift_monitor.store.schema import delivery, outbox
-from drift_monitor.store.statements import insert_new
 
 
 class NotificationState(StrEnum):

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import JSON, ColumnElement, Connection, and_, func, select
 
-from drift_monitor.core.histogram import Counts
-from drift_monitor.core.panes import Span
+from drift_monitor.core.distribution import Counts
+from drift_monitor.core.schedule import Span
+from drift_monitor.store.columns import bulk_insert, insert_new
 from drift_monitor.store.connection import now
 from drift_monitor.store.schema import pane, pane_rows, pane_series
-from drift_monitor.store.statements import bulk_insert, insert_new
 
 # What was counted for a feature, and with which bins: (definition, spec id).
 Definitions = Mapping[str, tuple[str, str]]

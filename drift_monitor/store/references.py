@@ -15,10 +15,9 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 
 from drift_monitor.core.bins import Bin, BinSpec, spec_from_json
-from drift_monitor.core.panes import Span
-from drift_monitor.store.columns import derived_id
+from drift_monitor.core.schedule import Span
+from drift_monitor.store.columns import derived_id, insert_new, upsert
 from drift_monitor.store.schema import bin_spec, reference
-from drift_monitor.store.statements import insert_new, upsert
 
 
 @dataclass(frozen=True, kw_only=True)

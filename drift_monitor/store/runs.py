@@ -17,11 +17,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, tuple_, update
 
 from drift_monitor.core.rules import Health
-from drift_monitor.store.columns import run_id
+from drift_monitor.store.columns import insert_new, run_id
 from drift_monitor.store.connection import now
 from drift_monitor.store.schema import monitor as monitor_table
 from drift_monitor.store.schema import run
-from drift_monitor.store.statements import insert_new
 
 
 class RunState(StrEnum):

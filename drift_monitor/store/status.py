@@ -16,10 +16,10 @@ from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import Measured, MeasurementStatus
 from drift_monitor.store import measurements
+from drift_monitor.store.columns import ROWS_PER_STATEMENT
 from drift_monitor.store.measurements import ARRAYS, Measurement
 from drift_monitor.store.runs import UNFINISHED, Run, RunState, newest_of_each
 from drift_monitor.store.schema import ESTIMATE_COLUMNS, measurement, reference, run
-from drift_monitor.store.statements import ROWS_PER_STATEMENT
 
 Item = TypeVar("Item")
 
@@ -61,7 +61,7 @@ class Range:
     features: Collection[str] | None = None
 
 
-class Window(NamedTuple):
+class WindowValues(NamedTuple):
     """What one window gave for the rules of a feature, and nothing else."""
 
     end: datetime
@@ -179,7 +179,7 @@ def histories(connection: Connection, stretches: Sequence[Range]) -> dict[Series
 
 def windows(
     connection: Connection, stretches: Sequence[Range], metrics: Collection[Metric]
-) -> dict[Series, list[Window]]:
+) -> dict[Series, list[WindowValues]]:
     """What the rules on these metrics saw in these stretches, oldest first: `histories` at a fifth of the cost."""
     divergences = [metric for metric in ESTIMATE_COLUMNS if metric in metrics]
     ratios = [metric for metric in _RATIOS if metric in metrics]
@@ -189,13 +189,13 @@ def windows(
     columns = [measurement.c[name] for name in (*keys, *names)]
     starts = [(metric, len(keys) + 4 * position) for position, metric in enumerate(divergences)]
     places = [(metric, len(keys) + 4 * len(divergences) + position) for position, metric in enumerate(ratios)]
-    found: dict[Series, dict[datetime, Window]] = {}
+    found: dict[Series, dict[datetime, WindowValues]] = {}
     for chunk in _chunks(stretches, 50):
         for row in connection.execute(_within(columns, chunk)).all():
             values = {metric: Estimate(*row[start : start + 4]) for metric, start in starts}
             for metric, place in places:
                 values[metric] = Estimate(row[place])
-            window = Window(row[3], Measured(_STATUSES[row[4]], values))
+            window = WindowValues(row[3], Measured(_STATUSES[row[4]], values))
             found.setdefault(Series(row[0], row[1], row[2]), {})[window.end] = window
     return {series: list(by_end.values()) for series, by_end in found.items()}
 

@@ -5,6 +5,11 @@ monitor, feature, window). Values are escaped, so that a name with a newline or 
 and pass through the `Redactor`, the second net below types that don't print their value: it knows the secret values
 of the running configuration and the shapes credentials have in URLs and connection strings. It is not a licence to log
 secrets. Nothing here reads the clock: a record carries its own time.
+
+The named steps of an evaluation and of a delivery, told to an observer as they are reached.
+
+The default observer writes a debug line. A test composes the program with another one and stops the process at the
+step it wants, which proves what a crash there leaves behind. No setting or variable of the product does that.
 """
 
 import json
@@ -13,14 +18,13 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TextIO
 from urllib.parse import quote, unquote, urlsplit
 
-from drift_monitor.core.clean import escape_unprintable
-from drift_monitor.core.times import rfc3339
+from drift_monitor.core.times import escape_unprintable, rfc3339
 
 DEBUG = logging.DEBUG
 INFO = logging.INFO
@@ -149,7 +153,7 @@ class StructuredFormatter(logging.Formatter):
 
     def __init__(self, log_format: LogFormat, redactor: Redactor) -> None:
         super().__init__()
-        self._render = _as_json if log_format is LogFormat.JSON else _as_logfmt
+        self._format = log_format
         self.redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
@@ -166,7 +170,9 @@ class StructuredFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             fields["error"] = self._value(f"{record.exc_info[1].__class__.__name__}: {record.exc_info[1]}")
             fields["stack"] = self._value("".join(traceback.format_exception(*record.exc_info)))
-        return self._render(fields)
+        if self._format is LogFormat.JSON:
+            return _as_json(fields)
+        return " ".join(f"{key}={_logfmt_value(value)}" for key, value in fields.items())
 
     def _value(self, value: object) -> object:
         plain = _plain(value)
@@ -202,10 +208,6 @@ def _as_json(fields: dict[str, object]) -> str:
     return escape_unprintable(json.dumps(values, allow_nan=False))
 
 
-def _as_logfmt(fields: dict[str, object]) -> str:
-    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in fields.items())
-
-
 def _logfmt_value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -214,3 +216,29 @@ def _logfmt_value(value: object) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escape_unprintable(escaped)}"'
+
+
+_logger = logging.getLogger(__name__)
+
+
+class Step(StrEnum):
+    """Where an evaluation or a delivery stands."""
+
+    PLAN_BEFORE_COMMIT = "plan_before_commit"  # due runs are inserted, not yet committed
+    PLAN_AFTER_COMMIT = "plan_after_commit"
+    CLAIM_AFTER_COMMIT = "claim_after_commit"  # the run has a lease and a token
+    PANES_READ = "panes_read"  # the source answered, nothing is stored
+    COMPUTE_DONE = "compute_done"
+    FINISH_BEFORE_COMMIT = "finish_before_commit"  # all rows of the Finish transaction written, not committed
+    FINISH_AFTER_COMMIT = "finish_after_commit"
+    SEND_CLAIMED = "send_claimed"  # the notification has a lease
+    SEND_POSTED = "send_posted"  # the receiver answered, the outbox does not know yet
+    SEND_SETTLED = "send_settled"
+
+
+StepObserver = Callable[[Step, str], None]
+
+
+def log_step(step: Step, path: str) -> None:
+    """The default observer: a debug line with the path of nouns, as `monitor/window_end/revision`."""
+    log(_logger, DEBUG, "step", "A step was reached.", step=step, path=path)

@@ -19,8 +19,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from drift_monitor.core.clean import clean_label
-from drift_monitor.telemetry.reasons import RUN_FAILURE_REASONS, DeliveryFailure, MissedReason
+from drift_monitor.core.times import clean_label
+from drift_monitor.errors import RUN_FAILURE_REASONS, DeliveryFailure, MissedReason
 
 DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _RECEIVER = ("receiver", "integration")

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from drift_monitor import words
-from drift_monitor.alerting.labels import SelfAlert
+from drift_monitor.alerting.annotations import SelfAlert
 from drift_monitor.config.schema import FixedRange, FixedTable, Reference, SamePeriod, Trailing
 from drift_monitor.core.times import format_duration, rfc3339
 from drift_monitor.queries.status import Unmeasured

@@ -12,7 +12,7 @@ import pytest
 from drift_monitor.alerting.repeat import repeat_due
 from drift_monitor.alerting.silences import acknowledge_alert, add_silence, expire_silence
 from drift_monitor.core.matching import parse_matcher
-from drift_monitor.evaluation.registration import register_monitors
+from drift_monitor.evaluation.planning import register_monitors
 from drift_monitor.store import acknowledgements, notification_log
 from drift_monitor.store.silences import Silence
 from tests.clocks import FixedClock

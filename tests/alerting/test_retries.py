@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.alerting.deliver import delay, next_attempt
+from drift_monitor.alerting.dispatch import delay, next_attempt
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HIGHEST_DRAW = 1 - 2**-53

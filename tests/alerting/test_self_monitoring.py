@@ -11,8 +11,7 @@ import pytest
 from drift_monitor.alerting.repeat import repeat_due
 from drift_monitor.alerting.self_monitoring import check_monitors
 from drift_monitor.evaluation.attempt import Result, attempt
-from drift_monitor.evaluation.planning import planned_run
-from drift_monitor.evaluation.registration import register_monitors
+from drift_monitor.evaluation.planning import planned_run, register_monitors
 from drift_monitor.store import leases, monitors, runs
 from drift_monitor.store.runs import Trigger
 from tests.clocks import FixedClock

@@ -1,6 +1,7 @@
 """`backfill`: every window once, also after an interruption; what it leaves quiet, and its exit codes."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,25 @@ def interrupted(*arguments, **named):
     return attempt(*arguments, **named)
 
 backfill.attempt_together = interrupted
+main()
+"""
+
+
+# The program, which is killed while its second batch is written: nothing of it may be seen afterwards.
+KILLED = """
+import itertools, os, signal
+from drift_monitor.cli.main import main
+from drift_monitor.store import measurements
+
+save, numbers = measurements.save, itertools.count(1)
+
+def killed(*arguments):
+    written = save(*arguments)
+    if next(numbers) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return written
+
+measurements.save = killed
 main()
 """
 
@@ -102,6 +122,27 @@ def test_interrupted_it_says_how_to_go_on_and_then_does(shop: Shop) -> None:
     assert result.exit_code == 0
     assert f"orders: {26 - first} windows evaluated, {first} already there" in result.stderr
     assert _runs(shop) == _expected(shop, 26)
+
+
+@pytest.mark.processes
+def test_killed_it_loses_its_batch_and_repeats_nothing(shop: Shop) -> None:
+    arguments = [f"--config.file={shop.config}", *_range(shop, 26)]
+    ended = subprocess.run([sys.executable, "-c", KILLED, "backfill", *arguments], stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    states = [state for _, _, state, _ in _runs(shop)]
+    first = states.count("done")
+    assert 0 < first < 26
+    assert set(states[first:]) == {"running"}
+    assert shop.query("SELECT count(DISTINCT window_end) FROM measurement") == [(first,)]
+    with sqlite3.connect(shop.folder / "drift.db") as connection:  # as after a while
+        connection.execute("UPDATE run SET lease_until = '2000-01-01T00:00:00.000000Z' WHERE state = 'running'")
+
+    result = shop.run("backfill", *_range(shop, 26))
+
+    assert f"orders: {26 - first} windows evaluated, {first} already there" in result.stderr
+    assert [row[:3] for row in _runs(shop)] == [row[:3] for row in _expected(shop, 26)]
+    assert {attempts for _, _, _, attempts in _runs(shop)} == {1, 2}
+    assert shop.query("SELECT count(*), count(DISTINCT id) FROM outbox")[0][0] > 0
 
 
 def test_a_source_that_is_gone_is_exit_code_3_and_leaves_a_way_to_go_on(shop: Shop) -> None:

@@ -87,7 +87,7 @@ def test_the_version_and_the_help_import_next_to_nothing(flag: str) -> None:
         "drift_monitor.cli.main",
         "drift_monitor.cli.output",
         "drift_monitor.core",
-        "drift_monitor.core.clean",
+        "drift_monitor.core.times",
         "drift_monitor.errors",
         "drift_monitor.version",
     }

@@ -12,9 +12,8 @@ from drift_monitor.core.binning import Edges, Quantiles, Top, Uniform
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.distribution import Smoothing, SmoothingMethod
 from drift_monitor.core.divergence import Metric
-from drift_monitor.core.panes import PaneGrid
 from drift_monitor.core.rules import Comparand, Rule, Severity
-from drift_monitor.core.schedule import Cron, Every
+from drift_monitor.core.schedule import Cron, Every, PaneGrid
 from drift_monitor.errors import ConfigError, InputError
 
 HEAD = "store: {url: 'sqlite:///drift.db'}\nsources: [{name: warehouse, url: 'sqlite:///warehouse.db'}]\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from drift_monitor.alerting.deliver import SEND_LEASE
+from drift_monitor.alerting.dispatch import SEND_LEASE
 from drift_monitor.config.loading import parse
 from drift_monitor.config.receivers import LONGEST_TRY
 from drift_monitor.config.schema import Config

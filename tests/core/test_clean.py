@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.core.clean import (
+from drift_monitor.core.times import (
     MAX_LABEL_LENGTH,
     clean_document,
     clean_label,

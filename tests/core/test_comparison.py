@@ -16,11 +16,9 @@ from scipy import stats
 
 from drift_monitor import compare_counts, kl_divergence
 from drift_monitor.core.bins import NumericBins, ValueType
-from drift_monitor.core.comparison import Comparison, Direction, compare_histograms
-from drift_monitor.core.distribution import Smoothing, SmoothingMethod, probabilities
+from drift_monitor.core.comparison import Comparison, Direction, compare_histograms, estimated
+from drift_monitor.core.distribution import Histogram, Smoothing, SmoothingMethod, histogram, merge, probabilities
 from drift_monitor.core.divergence import DIVERGENCES
-from drift_monitor.core.histogram import Histogram, histogram, merge
-from drift_monitor.core.significance import estimated
 from drift_monitor.errors import InputError
 
 CASES = json.loads((Path(__file__).parent / "data" / "kl_cases.json").read_text(encoding="utf-8"))

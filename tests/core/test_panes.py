@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.core.panes import PaneGrid, Span
+from drift_monitor.core.schedule import PaneGrid, Span
 from drift_monitor.errors import InputError
 
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)

@@ -13,8 +13,18 @@ from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.core.panes import PaneGrid
-from drift_monitor.core.schedule import Cron, Every, Schedule, Slot, interval, jitter, last_slot, next_slot, slots
+from drift_monitor.core.schedule import (
+    Cron,
+    Every,
+    PaneGrid,
+    Schedule,
+    Slot,
+    interval,
+    jitter,
+    last_slot,
+    next_slot,
+    slots,
+)
 from drift_monitor.errors import InputError
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from drift_monitor import compare_counts
-from drift_monitor.core.comparison import compare_histograms
+from drift_monitor.core.comparison import compare_histograms, estimated, kl_floor, variance
 from drift_monitor.core.distribution import FloatArray, Pair, Smoothing, SmoothingMethod, probabilities, smooth
 from drift_monitor.core.divergence import DIVERGENCES, Metric
-from drift_monitor.core.significance import estimated, kl_floor, variance
 
 KL = DIVERGENCES[Metric.KL_LIVE_REFERENCE]
 each_divergence = pytest.mark.parametrize("divergence", DIVERGENCES.values(), ids=DIVERGENCES)

@@ -9,7 +9,7 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import StoreUnavailable
-from drift_monitor.evaluation.lease_keeper import LeaseKeeper
+from drift_monitor.evaluation.attempt import LeaseKeeper
 from drift_monitor.evaluation.planning import planned_run
 from drift_monitor.store import leases, runs
 from drift_monitor.store.connection import Transaction

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
+from drift_monitor.core.comparison import estimated
 from drift_monitor.core.distribution import Smoothing, smooth
 from drift_monitor.core.divergence import DIVERGENCES, Metric
-from drift_monitor.core.significance import estimated
 from drift_monitor.demo.database import History
 from drift_monitor.demo.incidents import Incident
 from drift_monitor.demo.payments import FEATURES, PaymentsData, draw_hour

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from drift_monitor.evaluation.lease_keeper import LeaseKeeper
+from drift_monitor.evaluation.attempt import LeaseKeeper
 from drift_monitor.store.connection import Store
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.runs import RunKey, Trigger

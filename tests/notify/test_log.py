@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from drift_monitor.notify.log import LogSender
+from drift_monitor.notify.factory import LogSender
 from drift_monitor.notify.message import Alert, AlertStatus, NotificationKey, messages
 from drift_monitor.telemetry.logs import LogFormat, Redactor, StructuredFormatter
 
@@ -21,7 +21,7 @@ def lines() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(StructuredFormatter(LogFormat.JSON, Redactor()))
-    logger = logging.getLogger("drift_monitor.notify.log")
+    logger = logging.getLogger("drift_monitor.notify.factory")
     before = logger.level, root.level
     logger.addHandler(handler)
     root.setLevel(logging.ERROR)  # as with --log.level error

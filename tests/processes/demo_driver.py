@@ -1,8 +1,8 @@
 """The demo as `drift-monitor demo --once` runs it, at a time that stands still and over the last days only.
 
-python -m tests.processes.demo_driver DIRECTORY NOW WEBHOOK_URL [row|window NUMBER]
+python -m tests.processes.demo_driver DIRECTORY NOW WEBHOOK_URL [row|batch NUMBER]
 
-With the last two it kills itself: in the transaction that writes the rows, or in the middle of measuring a window.
+With the last two it kills itself: in the transaction that writes the rows, or in the middle of a batch of windows.
 """
 
 import os
@@ -20,7 +20,7 @@ from drift_monitor.cli.demo import begin, fill
 from drift_monitor.config.loading import load
 from drift_monitor.demo.database import History
 from drift_monitor.demo.payments import PaymentsData
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import Step
 from tests.clocks import FixedClock
 
 SEED = 2013
@@ -55,12 +55,12 @@ def die_at_row(number: int) -> None:
     sqlite3.connect = traced  # type: ignore[assignment]  # the demo's own connections; the store's are made elsewhere
 
 
-def dying_at_window(number: int) -> Callable[[Step, str], None]:
-    """Before the n-th window is committed."""
-    windows = count(1)
+def dying_at_batch(number: int) -> Callable[[Step, str], None]:
+    """Before the n-th batch of windows is committed."""
+    batches = count(1)
 
     def observe(step: Step, path: str) -> None:
-        if step is Step.FINISH_BEFORE_COMMIT and next(windows) == number:
+        if step is Step.FINISH_BEFORE_COMMIT and next(batches) == number:
             die()
 
     return observe
@@ -70,7 +70,7 @@ def main(directory: str, now: str, webhook_url: str, death: str = "", number: st
     data, at = LastDays(), datetime.fromisoformat(now)
     if death == "row":
         die_at_row(int(number))
-    observe = dying_at_window(int(number) if death == "window" else 0)
+    observe = dying_at_batch(int(number) if death == "batch" else 0)
     config = begin(data, Path(directory), seed=SEED, until=at, webhook_url=webhook_url)
     with open_services(load(config), clock=FixedClock(at), observe_step=observe) as services:
         fill(services, data, Path(directory), lambda monitor, step: None)

@@ -13,7 +13,7 @@ from sqlalchemy import Table, select
 
 from drift_monitor.store.connection import Store
 from drift_monitor.store.schema import delivery, metadata, outbox, pane, pane_series, run
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import Step
 from tests.processes.processes import Post
 
 VOLATILE: Mapping[str, frozenset[str]] = {

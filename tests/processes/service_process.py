@@ -14,8 +14,7 @@ from drift_monitor.app import ServeOptions, Service
 from drift_monitor.config.loading import load
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import DriftMonitorError
-from drift_monitor.telemetry.logs import LogFormat, configure
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import LogFormat, Step, configure
 from tests.processes.sabotage import SABOTAGE
 
 # Leases are so long that no pause of a busy machine ends one: tests end those of the dead by hand (`Stage.bury`), or

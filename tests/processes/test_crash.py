@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import Step
 from tests.processes.outcome import Outcome, differences, late_repeats, violations
 from tests.processes.processes import ServiceProcess
 from tests.processes.service_process import Halt

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import select
 
 from drift_monitor.store.schema import run
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import Step
 from tests.processes.outcome import Outcome, differences, violations
 from tests.processes.processes import PATIENCE_SECONDS, ServiceProcess, wait_until
 from tests.processes.service_process import QUICK, Fate, Halt

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import Step
 from tests.processes.outcome import Outcome, differences, violations
 from tests.processes.processes import SIGKILLED
 from tests.processes.service_process import BRIEF, QUICK, REFUSED_EXIT_CODE, Fate, Halt

@@ -2,7 +2,7 @@
 
 import pytest
 
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import Step
 from tests.processes.outcome import Outcome, differences, violations
 from tests.processes.service_process import Halt
 from tests.processes.stage import Stage

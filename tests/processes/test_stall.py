@@ -15,7 +15,7 @@ from drift_monitor.config.loading import load
 from drift_monitor.evaluation.on_demand import deliver_once, evaluate_now
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.schema import run
-from drift_monitor.telemetry.steps import Step
+from drift_monitor.telemetry.logs import Step
 from tests.processes.outcome import Outcome, differences, violations
 from tests.processes.processes import ServiceProcess, wait_until
 from tests.processes.service_process import BRIEF, QUICK, Fate, Halt, Orders

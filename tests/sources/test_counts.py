@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from drift_monitor.core.bins import BooleanBins, CategoricalBins, NumericBins, ValueType
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import InconsistentCounts
 from drift_monitor.sources.statements import check_totals
 from tests.sources.databases import Database, Postgresql, Sqlite, counter, expected, table

@@ -12,7 +12,7 @@ import pytest
 
 from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, NumericProfile, Profile, make_spec
 from drift_monitor.core.bins import CategoricalBins, Kind, NumericBins, ValueType
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FeatureError
 from drift_monitor.sources import profile, stream
 from drift_monitor.sources.dataset import Dataset, FeatureColumn

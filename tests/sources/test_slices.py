@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.sources.dataset import Slices
 from drift_monitor.sources.dialects.values import (
     ceiling_float,

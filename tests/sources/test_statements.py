@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.sources.source import Source
 from tests.postgresql import LoggedStatement, PostgresqlServer
 from tests.sources.databases import Postgresql, counter, table

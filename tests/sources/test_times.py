@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import DatasetError, FailureReason
 from drift_monitor.sources.dialects.sqlite_times import text_ranges
 from tests.sources.databases import Database, Postgresql, Sqlite, table

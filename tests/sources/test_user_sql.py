@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.sources.dataset import Dataset, FeatureColumn
 from tests.sources.databases import Database, counter, table
 

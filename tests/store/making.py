@@ -9,8 +9,8 @@ import numpy as np
 from drift_monitor.core.alerting import AlertPhase, AlertState
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
 from drift_monitor.core.divergence import Estimate, Metric
-from drift_monitor.core.panes import Span
 from drift_monitor.core.rules import MeasurementStatus
+from drift_monitor.core.schedule import Span
 from drift_monitor.store import leases, monitors, references, runs
 from drift_monitor.store.alerts import AlertKey, AlertRow
 from drift_monitor.store.connection import Store, Transaction

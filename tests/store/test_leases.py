@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -283,3 +284,50 @@ def test_replicas_claim_every_run_once_and_in_order(store: Store, store_url: str
     with store.read() as connection:
         history = runs.history(connection, runs.RunFilter())
     assert {(one.state, one.attempts, one.token) for one in history} == {(RunState.DONE, 1, 1)}
+
+
+def together(store: Store, *numbers: int, owner: str = "one") -> list[int]:
+    """Which of these windows are claimed at once, as hours after noon."""
+    keys = [planned(number).key for number in numbers]
+    claims = store.transact(lambda connection: leases.claim_together(connection, owner, TTL, keys))
+    return [(claim.key.window_end - hour(0)) // HOUR for claim in claims]
+
+
+def test_windows_are_claimed_together_in_order_each_with_a_token(store: Store) -> None:
+    prepared(store)
+    store.transact(lambda connection: runs.plan(connection, [planned(number) for number in (1, 2, 3, 4)]))
+    keys = [planned(number).key for number in (1, 2, 3)]
+    claims = store.transact(lambda connection: leases.claim_together(connection, "one", TTL, keys))
+    assert [(claim.key, claim.token, claim.attempt) for claim in claims] == [(key, 1, 1) for key in keys]
+    done = [(claim, RunResult(rows_read=0)) for claim in claims]
+    store.transact(lambda connection: leases.confirm_all(connection, done))
+    assert together(store, 4) == [4]
+
+
+def test_older_windows_and_those_of_others_come_before_a_batch(store: Store) -> None:
+    prepared(store)
+    store.transact(lambda connection: runs.plan(connection, [planned(number) for number in (1, 2, 3, 4)]))
+    assert together(store, 2, 3) == []  # 1 waits
+    assert together(store, 1, 3) == [1]  # 2 waits between them
+    assert together(store, 2, 3, owner="two") == []  # 1 is evaluated
+
+
+def test_a_batch_is_confirmed_as_a_whole_or_not_at_all(store: Store) -> None:
+    prepared(store)
+    store.transact(lambda connection: runs.plan(connection, [planned(number) for number in (1, 2, 3)]))
+    keys = [planned(number).key for number in (1, 2, 3)]
+    claims = store.transact(lambda connection: leases.claim_together(connection, "one", TTL, keys))
+    lost = [(replace(claim, token=7) if claim.key == keys[1] else claim, RunResult(rows_read=0)) for claim in claims]
+    with pytest.raises(LeaseLost, match="token 7"):
+        store.transact(lambda connection: leases.confirm_all(connection, lost))
+    with store.read() as connection:
+        assert {runs.find(connection, key).state for key in keys} == {RunState.RUNNING}  # type: ignore[union-attr]
+
+
+def test_a_window_that_was_tried_before_is_claimed_alone(store: Store) -> None:
+    """One that kills its process must not use up the attempts of those beside it."""
+    prepared(store)
+    store.transact(lambda connection: runs.plan(connection, [planned(number) for number in (1, 2, 3)]))
+    keys = [planned(number).key for number in (1, 2)]
+    store.transact(lambda connection: leases.claim_together(connection, "dead", EXPIRED, keys))
+    assert together(store, 1, 2, 3) == [1]

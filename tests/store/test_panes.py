@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.store import panes
 from drift_monitor.store.connection import Store
 from drift_monitor.store.panes import PaneRows

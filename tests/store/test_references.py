@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, NumericBins, ValueType
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.store import references
 from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.references import StoredReference

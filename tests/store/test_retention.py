@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select
 
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.store import alerts, measurements, outbox, panes, references, runs
 from drift_monitor.store.alerts import AlertKey, Episode
 from drift_monitor.store.connection import Store

@@ -11,8 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_monitor.telemetry.logs import DEBUG, ERROR, INFO, WARN, LogFormat, Redactor, configure, log, log_failure
-from drift_monitor.telemetry.steps import Step, log_step
+from drift_monitor.telemetry.logs import (
+    DEBUG,
+    ERROR,
+    INFO,
+    WARN,
+    LogFormat,
+    Redactor,
+    Step,
+    configure,
+    log,
+    log_failure,
+    log_step,
+)
 
 LOGGER = logging.getLogger("drift_monitor.test")
 

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from drift_monitor.errors import MissedReason
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.telemetry.reasons import MissedReason
 from tests.web.promtool import check_metrics
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -14,21 +14,20 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.config.receivers import LogConfig, ReceiverConfig
 from drift_monitor.config.schema import Config, FeatureConfig, FixedTable, MonitorConfig, StoreConfig
 from drift_monitor.core.bins import BinSpec
+from drift_monitor.core.distribution import Histogram
 from drift_monitor.core.divergence import Metric
-from drift_monitor.core.histogram import Histogram
 from drift_monitor.core.rules import Rule, Severity
 from drift_monitor.evaluation.commit import commit
-from drift_monitor.evaluation.measure import Sides, WindowSides, measure
-from drift_monitor.evaluation.planning import planned_run
+from drift_monitor.evaluation.evaluate import Sides, WindowSides, measure
+from drift_monitor.evaluation.planning import planned_run, register_monitors
 from drift_monitor.evaluation.read import PaneTable
 from drift_monitor.evaluation.reference import window_of
-from drift_monitor.evaluation.registration import register_monitors
 from drift_monitor.store import leases, references, runs
 from drift_monitor.store.connection import Store
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.runs import Trigger
+from drift_monitor.telemetry.logs import log_step
 from drift_monitor.telemetry.metrics import Telemetry
-from drift_monitor.telemetry.steps import log_step
 from tests.migrated import lay_out
 from tests.web.snapshots import NOON
 

@@ -12,7 +12,7 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.alerting.silences import acknowledge_alert, add_silence
 from drift_monitor.core.matching import parse_matcher
 from drift_monitor.errors import StoreUnavailable
-from drift_monitor.evaluation.registration import register_monitors
+from drift_monitor.evaluation.planning import register_monitors
 from drift_monitor.store import outbox
 from drift_monitor.store.outbox import Delivery, DeliveryOutcome
 from tests.web.filled import HOUR, evaluate, reconfigured

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from drift_monitor.alerting.labels import SelfAlert, runbook_url
+from drift_monitor.alerting.annotations import SelfAlert, runbook_url
 from drift_monitor.shipped import RUNBOOKS, shipped
 from drift_monitor.web.pages.routes import page_routes
 from drift_monitor.web.pages.runbooks import read_sections

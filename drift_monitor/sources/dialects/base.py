@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ColumnElement
 
 from drift_monitor.core.bins import BooleanBins, Kind, NumericBins, ValueType
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FailureReason
 from drift_monitor.sources.dialects.elements import DatasetRows, Relation, ResultRows
 

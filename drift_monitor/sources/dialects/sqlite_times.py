@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.sql.expression import ColumnElement
 
-from drift_monitor.core.panes import Span
+from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FailureReason
 from drift_monitor.sources.dialects.base import Failure, StatementRefused, StreamAxis, TimeAxis
 from drift_monitor.sources.dialects.values import from_wall_clock, wall_clock

@@ -16,8 +16,7 @@ from typing import Any, Final, NoReturn, Self, TypeVar
 from starlette.datastructures import QueryParams
 
 from drift_monitor.config.report import close_match
-from drift_monitor.core.clean import clean_document
-from drift_monitor.core.times import A_DURATION, parse_duration, parse_instant, rfc3339
+from drift_monitor.core.times import A_DURATION, clean_document, parse_duration, parse_instant, rfc3339
 from drift_monitor.errors import InputError
 
 DEFAULT_LIMIT: Final = 100

@@ -20,8 +20,8 @@ from typing import Final
 from prometheus_client.core import Metric as ClientMetric
 from prometheus_client.utils import floatToGoString
 
-from drift_monitor.core.clean import clean_label
 from drift_monitor.core.divergence import Metric
+from drift_monitor.core.times import clean_label
 from drift_monitor.web.metrics import families
 from drift_monitor.web.metrics.families import FAMILIES, Family
 from drift_monitor.web.metrics.snapshot import (

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from drift_monitor.clock import Clock
-from drift_monitor.core.clean import clean_label
+from drift_monitor.core.times import clean_label
 from drift_monitor.errors import DriftMonitorError, StoreError
 from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.telemetry.metrics import Telemetry

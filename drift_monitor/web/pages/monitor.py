@@ -25,7 +25,7 @@ from drift_monitor.queries.status import Readable, read_status
 from drift_monitor.store import alerts, runs
 from drift_monitor.store.alerts import Episode
 from drift_monitor.store.runs import RunFilter
-from drift_monitor.store.status import Range, Series, Window, windows
+from drift_monitor.store.status import Range, Series, WindowValues, windows
 from drift_monitor.web.charts.heatmap import Cell, Row, heatmap, is_linked
 from drift_monitor.web.pages.active import MOST_SHOWN, read_firing
 from drift_monitor.web.pages.rendering import Links, links_of, query_text, render
@@ -82,7 +82,7 @@ def show_monitor(request: Request, services: Readable, monitor: MonitorConfig) -
         firing = read_firing(conn, [monitor], status)
         evaluations = runs.history(conn, RunFilter(monitor=monitor.name), limit=MOST_RUNS)
         episodes = alerts.episodes(conn, monitor=monitor.name, limit=MOST_EPISODES)
-        histories: Mapping[Series, Sequence[Window]] = {}
+        histories: Mapping[Series, Sequence[WindowValues]] = {}
         drawn: Markup | None = None
         if row.window_end is not None:
             chart = _Heatmap(monitor, row.window_end, links_of(request))
@@ -156,7 +156,7 @@ class _Heatmap:
         return self.until - _COLUMNS * self.column
 
     def draw(
-        self, shown: Sequence[FeatureRow], histories: Mapping[Series, Sequence[Window]], recent: Sequence[Episode]
+        self, shown: Sequence[FeatureRow], histories: Mapping[Series, Sequence[WindowValues]], recent: Sequence[Episode]
     ) -> Markup:
         """The chart of these features, from the windows and episodes of that time."""
         episodes: dict[str, list[Episode]] = {}
@@ -175,10 +175,10 @@ class _Heatmap:
         return heatmap(rows, start=self.start, end=self.until, title=title)
 
     def _cells(
-        self, series: Series, history: Sequence[Window], episodes: Sequence[Episode], rules: Sequence[Rule]
+        self, series: Series, history: Sequence[WindowValues], episodes: Sequence[Episode], rules: Sequence[Rule]
     ) -> list[Cell]:
         """A cell for each column that has windows: that of the worst of them."""
-        worst: dict[int, tuple[float, Window, Level | None]] = {}
+        worst: dict[int, tuple[float, WindowValues, Level | None]] = {}
         column, begin = self.column, self.start
         for window in history:
             # A window belongs to the column that begins before its end.
@@ -207,7 +207,7 @@ class _Heatmap:
         return cells
 
 
-def _note(feature: str, window: Window, level: Level | None) -> str:
+def _note(feature: str, window: WindowValues, level: Level | None) -> str:
     if level is None:
         said = f"not measured ({window.measured.status.value.replace('_', ' ')})"
     else:

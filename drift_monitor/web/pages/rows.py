@@ -22,7 +22,7 @@ from drift_monitor.core.schedule import interval
 from drift_monitor.queries.status import Status, feature_series, is_stale, next_run_at, unmeasured
 from drift_monitor.store.alerts import AlertRow
 from drift_monitor.store.measurements import Measurement
-from drift_monitor.store.status import Range, Series, Window
+from drift_monitor.store.status import Range, Series, WindowValues
 from drift_monitor.web.charts.timeline import sparkline
 from drift_monitor.web.phrases import UNMEASURED_TEXTS
 
@@ -194,7 +194,7 @@ def trend_range(monitor: MonitorRow, rows: Iterable[FeatureRow]) -> Range | None
     )
 
 
-def trend(row: FeatureRow, histories: Mapping[Series, Sequence[Window]]) -> Markup:
+def trend(row: FeatureRow, histories: Mapping[Series, Sequence[WindowValues]]) -> Markup:
     """The sparkline of the metric that is nearest to its threshold."""
     history = histories.get(row.series, ())[-TREND_WINDOWS:]
     if row.level is None or not history:

@@ -17,9 +17,8 @@ from apscheduler.triggers.cron import CronTrigger
 
 from drift_monitor.app import ServeOptions, Service
 from drift_monitor.config.loading import load
-from drift_monitor.core import panes, schedule
-from drift_monitor.core.panes import Span
-from drift_monitor.core.schedule import Cron
+from drift_monitor.core import schedule
+from drift_monitor.core.schedule import Cron, Span
 from drift_monitor.daemon.daemon import Daemon
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import SourceError
@@ -113,7 +112,7 @@ def days_of_24_hours() -> None:
         offset = datetime(2026, 1, 1, tzinfo=zone).utcoffset() or timedelta(0)
         return datetime.fromordinal(ordinal).replace(tzinfo=UTC) - offset
 
-    patch.object(panes, "_start_of_day", start).start()
+    patch.object(schedule, "_start_of_day", start).start()
 
 
 MISTAKES: Mapping[str, Callable[[], None]] = {

@@ -47,7 +47,7 @@ from drift_monitor.app import declare, open_services
 from drift_monitor.config.loading import load
 from drift_monitor.core.matching import parse_matcher
 from drift_monitor.store import alerts, leases, outbox
-from drift_monitor.telemetry.steps import Step, log_step
+from drift_monitor.telemetry.logs import Step, log_step
 from tests.postgresql import PostgresqlServer, find_binaries
 from tests.store.stores import rows
 from tests.store.stores.asking import FOLDER, NEXT, Asked, Hook, listening, load_postgresql, unpack_sqlite, view_rows
