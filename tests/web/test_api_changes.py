@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urljoin
 
 import bcrypt
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -17,6 +16,7 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.alerting.silences import list_silences
 from drift_monitor.config.web import WebConfig
 from drift_monitor.store.silences import SilenceState
+from tests.web import http
 from tests.web.filled import HOUR, evaluate
 from tests.web.serving import Service
 from tests.web.snapshots import NOON
@@ -54,7 +54,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Servic
 
 
 def ask(service: Service, method: str, path: str, status: int, **request: Any) -> dict[str, Any]:
-    answer = httpx.request(method, f"{service.url}/api/v1/{path}", timeout=60, **request)
+    answer = http.request(method, f"{service.url}/api/v1/{path}", **request)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     document: dict[str, Any] = answer.json()
@@ -67,7 +67,7 @@ def silence_states(services: Services) -> list[SilenceState]:
 
 
 def test_a_silence_is_made_and_covers_alerts_from_then_on(service: Service) -> None:
-    answer = httpx.post(f"{service.url}/api/v1/silences", json=BODY, timeout=60)
+    answer = http.post(f"{service.url}/api/v1/silences", json=BODY)
 
     assert answer.status_code == 201
     made = answer.json()
@@ -83,7 +83,7 @@ def test_a_silence_is_made_and_covers_alerts_from_then_on(service: Service) -> N
     }
     place = urljoin(f"{service.url}/api/v1/silences", answer.headers["location"])
     assert place == f"{service.url}/api/v1/silences/{made['id']}"
-    assert httpx.get(place, timeout=60).json() == made
+    assert http.get(place).json() == made
     alerts = ask(service, "GET", "alerts", 200)["alerts"]
     assert {tuple(one["silenced_by"]) for one in alerts} == {(made["id"],)}
 
@@ -308,7 +308,7 @@ def test_clients_that_end_the_same_silence_at_once_end_it_once(service: Service)
 
     def end(_: int) -> int:
         start.wait(60)
-        return httpx.delete(f"{service.url}/api/v1/silences/{id}", timeout=60).status_code
+        return http.delete(f"{service.url}/api/v1/silences/{id}").status_code
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(end, range(4))) == [200, 409, 409, 409]

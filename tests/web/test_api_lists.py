@@ -5,7 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from drift_monitor.alerting.services import Services
@@ -15,6 +14,7 @@ from drift_monitor.errors import StoreUnavailable
 from drift_monitor.evaluation.planning import register_monitors
 from drift_monitor.store import outbox
 from drift_monitor.store.outbox import Delivery, DeliveryOutcome
+from tests.web import http
 from tests.web.filled import HOUR, evaluate, reconfigured
 from tests.web.serving import Service, serving
 from tests.web.snapshots import NOON
@@ -44,7 +44,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def fetch(service: Service, path: str, status: int = 200) -> dict[str, Any]:
-    answer = httpx.get(f"{service.url}/api/v1/{path}", timeout=60)
+    answer = http.get(f"{service.url}/api/v1/{path}")
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     document: dict[str, Any] = answer.json()
@@ -364,7 +364,7 @@ def test_what_no_text_can_hold_finds_nothing_and_breaks_nothing(untouched: Servi
 
 @pytest.mark.parametrize("path", ["/api/v1", "/api/v1/", "/api/v2/alerts", "/api/v1/alerts/", "/api/v1/episodes/a/b"])
 def test_an_address_that_is_none_is_answered_as_json(untouched: Service, path: str) -> None:
-    answer = httpx.get(untouched.url + path, timeout=60)
+    answer = http.get(untouched.url + path)
 
     assert answer.status_code == 404
     assert list(answer.json()) == ["error"]
@@ -382,7 +382,7 @@ def test_an_address_that_is_none_is_answered_as_json(untouched: Service, path: s
 def test_a_method_that_an_address_does_not_take_is_answered_with_those_it_takes(
     untouched: Service, method: str, path: str, allowed: set[str]
 ) -> None:
-    answer = httpx.request(method, f"{untouched.url}/api/v1/{path}", timeout=60)
+    answer = http.request(method, f"{untouched.url}/api/v1/{path}")
 
     assert answer.status_code == 405
     assert set(answer.headers["allow"].split(", ")) == allowed
@@ -390,7 +390,7 @@ def test_a_method_that_an_address_does_not_take_is_answered_with_those_it_takes(
 
 
 def test_the_head_of_a_list_can_be_asked_for_alone(untouched: Service) -> None:
-    answer = httpx.head(f"{untouched.url}/api/v1/alerts", timeout=60)
+    answer = http.head(f"{untouched.url}/api/v1/alerts")
 
     assert (answer.status_code, answer.content) == (200, b"")
 
@@ -400,7 +400,7 @@ def test_a_store_that_is_down_is_503_and_says_so(services: Services) -> None:
         raise StoreUnavailable("store drift.db is busy: another process holds its write lock")
 
     with api_of(starting) as service:
-        answer = httpx.get(f"{service.url}/api/v1/alerts", timeout=60)
+        answer = http.get(f"{service.url}/api/v1/alerts")
     assert answer.status_code == 503
     assert "drift.db is busy" in answer.json()["error"]
     assert int(answer.headers["retry-after"]) > 0
@@ -411,16 +411,16 @@ def test_a_defect_of_ours_is_500_without_its_insides() -> None:
         raise RuntimeError("secret detail")
 
     with api_of(broken) as service:
-        answer = httpx.get(f"{service.url}/api/v1/alerts", timeout=60)
-        assert httpx.get(f"{service.url}/-/healthy", timeout=60).status_code == 200
+        answer = http.get(f"{service.url}/api/v1/alerts")
+        assert http.get(f"{service.url}/-/healthy").status_code == 200
     assert answer.status_code == 500
     assert answer.json() == {"error": "the service failed to answer; its log says why"}
 
 
 def test_refusals_of_the_gate_are_json_below_api_and_text_elsewhere() -> None:
     with serving() as service:
-        below = httpx.get(f"{service.url}/api/v1/alerts", headers={"Host": "evil.example"}, timeout=60)
-        elsewhere = httpx.get(f"{service.url}/metrics", headers={"Host": "evil.example"}, timeout=60)
+        below = http.get(f"{service.url}/api/v1/alerts", headers={"Host": "evil.example"})
+        elsewhere = http.get(f"{service.url}/metrics", headers={"Host": "evil.example"})
     assert below.status_code == elsewhere.status_code == 421
     assert list(below.json()) == ["error"]
     assert elsewhere.headers["content-type"].startswith("text/plain")

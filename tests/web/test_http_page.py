@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from drift_monitor.alerting.services import Services
 from drift_monitor.store import outbox
 from drift_monitor.store.outbox import Delivery, DeliveryOutcome
 from drift_monitor.web.api.resources import RESOURCES
+from tests.web import http
 from tests.web.filled import HOUR, a_monitor
 from tests.web.serving import Service
 from tests.web.store_of_alerts import RULES, api_of, drifting, open_episodes
@@ -89,12 +89,11 @@ def test_the_examples_are_answered_in_the_form_that_is_shown(services: Services,
     ids = {"episodes": open_episodes(services)[0]}
     for example in EXAMPLES:
         noun = example.path.split("/")[3]
-        answer = httpx.request(
+        answer = http.request(
             example.method,
             f"{service.url}{example.path.replace('$ID', ids.get(noun, ''))}?{example.query}",
             content=example.body,
             headers={"Content-Type": "application/json"} if example.body else {},
-            timeout=60,
         )
         assert answer.status_code == (201 if "Location" in answer.headers else 200), (example, answer.text)
         if example.method == "POST" and noun == "silences":
