@@ -22,6 +22,7 @@ from tests.sources.databases import make_source
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ROWS_AT_ONCE = 500
 
 Make = Callable[..., str]
 
@@ -52,10 +53,12 @@ def _text(at: datetime) -> str:
 
 
 def _insert(execute: Any, table: str, rows: Sequence[Sequence[Any]]) -> None:
-    marks = ", ".join("?" for _ in rows[0])
+    row = f"({', '.join('?' for _ in rows[0])})"
     execute("BEGIN", ())
-    for row in rows:
-        execute(f'INSERT INTO "{table}" VALUES ({marks})', row)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        values = [value for row_values in some for value in row_values]
+        execute(f'INSERT INTO "{table}" VALUES {", ".join([row] * len(some))}', values)
     execute("COMMIT", ())
 
 
