@@ -34,23 +34,34 @@ from drift_monitor.store.alerts import EpisodeFilter
 from drift_monitor.store.outbox import Delivery, DeliveryOutcome, NotificationFilter
 from drift_monitor.store.silences import Silence, SilenceState
 from tests.evaluation.workbench import HOUR, Bench, Workbench, even, high, hour
+from tests.postgresql import PostgresqlServer
 
 RISK = parse_matcher("team=risk")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest) -> PostgresqlServer | None:
+    """Where stores are, if they are no files."""
+    return request.getfixturevalue("postgresql_server") if request.param == "postgresql" else None
+
+
+@pytest.fixture(scope="module")
+def fired(server: PostgresqlServer | None, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
     """Hour 2 drifts and fires; hour 3 is quiet, and is left to the tests."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'drift.db'}"
-    else:
-        url = request.getfixturevalue("migrated_postgresql_url")
-    workbench = Workbench(tmp_path, url)
+    folder = tmp_path_factory.mktemp("fired")
+    url = server.url(server.create_database()) if server else f"sqlite:///{folder}/drift.db"
+    workbench = Workbench(folder, url)
     workbench.people.train(even(400))
     for number, ages in enumerate([even(200), high(200), even(200)]):
         workbench.people.arrive(number, ages)
     with workbench.open(labels={"team": "risk"}) as one:
         one.evaluate(1, 2)
+    return workbench
+
+
+@pytest.fixture
+def bench(fired: Workbench, server: PostgresqlServer | None, tmp_path: Path) -> Iterator[Bench]:
+    with fired.copied(tmp_path, server) as workbench, workbench.open(labels={"team": "risk"}) as one:
         yield one
 
 

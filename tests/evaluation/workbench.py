@@ -4,6 +4,7 @@ Panes are hours; hour n begins n hours after `START`, and window n ends where ho
 """
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -27,6 +28,7 @@ from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.runs import Run, RunFilter, RunKey, Trigger
 from tests.clocks import FixedClock
 from tests.migrated import lay_out
+from tests.postgresql import PostgresqlServer
 
 # Long past, so that a PostgreSQL store, which has the server's clock, finds all of it due.
 START = datetime(2024, 3, 4, tzinfo=UTC)
@@ -69,8 +71,8 @@ class People:
     path: Path
 
     def __post_init__(self) -> None:
-        self.execute("CREATE TABLE people (at DATETIME, age REAL, country TEXT)")
-        self.execute("CREATE TABLE training (age REAL, country TEXT)")
+        self.execute("CREATE TABLE IF NOT EXISTS people (at DATETIME, age REAL, country TEXT)")
+        self.execute("CREATE TABLE IF NOT EXISTS training (age REAL, country TEXT)")
 
     def arrive(self, number: int, ages: Ages, countries: Sequence[str | None] = ()) -> None:
         """Rows of this hour are written now."""
@@ -189,6 +191,18 @@ class Workbench:
         path = make_url(self.store_url).database if self.store_url.startswith("sqlite:") else None
         if path and not Path(path).exists():
             lay_out(Path(path))
+
+    @contextmanager
+    def copied(self, folder: Path, server: PostgresqlServer | None = None) -> Iterator["Workbench"]:
+        """A workbench with the same rows and the same store, which is on this server or else a file. None is open."""
+        name = make_url(self.store_url).database or ""
+        shutil.copy(self.people.path, folder)
+        if server is None:
+            yield Workbench(folder, f"sqlite:///{shutil.copy(name, folder)}", self.receivers)
+        else:
+            copy = server.create_database(name)
+            yield Workbench(folder, server.url(copy), self.receivers)
+            server.drop_database(copy)
 
     @contextmanager
     def open(self, **monitor: Any) -> Iterator[Bench]:
