@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from drift_monitor import compare_counts
+from drift_monitor.core.divergence import DIVERGENCES
 from tests.cli.shop import COUNTRIES, HOUR, Shop, counted, document_of
-
-DIVERGENCES = ("kl_live_reference", "kl_reference_live", "psi", "js", "hellinger")
 
 
 def _live(shop: Shop, column: str) -> list[Any]:

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 from drift_monitor.core.comparison import compare_counts
-from drift_monitor.core.divergence import Metric
+from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.core.rules import MeasurementStatus
 from tests.evaluation.workbench import AGE, MONITOR, Ages, People, Workbench, counted, even, high, hour
 
-DIVERGENCES = ("kl_live_reference", "kl_reference_live", "psi", "js", "hellinger")
 COUNTRY = {"name": "country", "kind": "categorical"}
 FIXED_RANGE = {"from": hour(2).isoformat(), "to": hour(10).isoformat()}
 
