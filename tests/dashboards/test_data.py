@@ -3,6 +3,7 @@
 Prometheus knows what it has scraped, and the service goes on meanwhile: what a test asks of it, it waits for.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -79,8 +80,9 @@ def test_the_bars_of_a_direction_sum_to_the_divergence_that_is_drawn(running: Ru
 
 
 def drawn(running: Running, direction: str) -> float:
-    (series,) = running.prometheus.now(f'drift_kl_divergence_nats{{feature="amount", direction="{direction}"}}')
-    return float(series["value"][1])
+    """What the gauge says now; nan while Prometheus has no sample of it yet."""
+    found = running.prometheus.now(f'drift_kl_divergence_nats{{feature="amount", direction="{direction}"}}')
+    return float(found[0]["value"][1]) if found else math.nan
 
 
 def test_the_shares_of_each_side_sum_to_one(running: Running) -> None:
