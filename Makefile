@@ -20,7 +20,7 @@ test: $(VENV)/.dev
 	$(PYTEST)
 
 check: lint
-	$(PYTEST) -q -x -m "not processes and not slow" --hypothesis-profile=quick
+	$(PYTEST) -q -x -m "not processes and not slow and not postgresql" --hypothesis-profile=quick
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -26,6 +26,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SkipGate(), "skip-gate")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    assert isinstance(item, pytest.Function)
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    databases = {value for value in parameters if isinstance(value, str)}
+    if "postgresql_server" in item.fixturenames or "postgresql" in databases:
+        item.add_marker(pytest.mark.postgresql)
+
+
 @pytest.hookimpl(trylast=True)  # after the folders that mark their tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files whose tests take longest come first: at the end of a run no worker waits long for another one."""
