@@ -24,8 +24,8 @@ LOOK_AGAIN_SECONDS = 0.02
 SIGKILLED = -9
 
 # A process of its own that has imported the service once; children are forked from it, in milliseconds.
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.processes.service_process"])
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.processes.service_process"])
 
 
 class NeverHappened(AssertionError):
@@ -51,7 +51,7 @@ class ServiceProcess:
         self.orders = orders
         if not orders.gate.exists():
             os.mkfifo(orders.gate)
-        self._process = _context.Process(target=serve, args=(orders,), name=orders.name)
+        self._process = FORKS.Process(target=serve, args=(orders,), name=orders.name)
         self._process.start()
 
     @property

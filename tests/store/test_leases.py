@@ -1,6 +1,5 @@
 """Runs are planned once, claimed in order by one at a time, and finished only by who holds the claim."""
 
-import multiprocessing
 from collections import defaultdict
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +12,7 @@ from drift_monitor.store import leases, measurements, runs
 from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.leases import MAX_ATTEMPTS, Claim, RunResult
 from drift_monitor.store.runs import RunState
+from tests.processes.processes import FORKS
 from tests.store.hammer import finish_runs
 from tests.store.making import EXPIRED, HOUR, TTL, add_monitor, hour, measurement, planned, prepared
 
@@ -272,7 +272,7 @@ def test_replicas_claim_every_run_once_and_in_order(store: Store, store_url: str
             runs.plan(connection, [planned(number, name) for number in windows])
 
     store.transact(fill)
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
+    with FORKS.Pool(4) as pool:
         claimed = pool.starmap(finish_runs, [(store_url, f"replica {number}") for number in range(4)], chunksize=1)
     everything = [one for replica in claimed for one in replica]
     assert sorted(everything) == sorted((name, hour(number).isoformat()) for name in names for number in windows)

@@ -1,6 +1,5 @@
 """Migrations build the schema once, whoever comes first, and refuse what is newer."""
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from drift_monitor.store import migrate
 from drift_monitor.store.connection import Store
 from drift_monitor.store.schema import metadata
 from drift_monitor.store.views import VIEWS, create_views
+from tests.processes.processes import FORKS
 from tests.store.conftest import opened
 from tests.store.making import sqlite_url
 
@@ -71,8 +71,7 @@ def test_a_schema_of_a_newer_version_is_neither_used_nor_touched(empty_url: str)
 @pytest.mark.slow
 @pytest.mark.processes
 def test_four_processes_may_migrate_at_once(empty_url: str) -> None:
-    processes = multiprocessing.get_context("spawn")
-    with processes.Pool(4) as pool:
+    with FORKS.Pool(4) as pool:
         changed = pool.map(_migrate, [empty_url] * 4, chunksize=1)
     assert sorted(changed) == [False, False, False, True]
     with opened(empty_url) as store:

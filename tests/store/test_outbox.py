@@ -1,6 +1,5 @@
 """Notifications are sent at least once, in order for each monitor and receiver, always under the same id."""
 
-import multiprocessing
 from collections import defaultdict
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +17,7 @@ from drift_monitor.store.outbox import (
     NotificationState,
     StoredNotification,
 )
+from tests.processes.processes import FORKS
 from tests.store.hammer import send_notifications
 from tests.store.making import EXPIRED, HOUR, TTL, add_monitor, notification, prepared
 
@@ -198,7 +198,7 @@ def test_replicas_send_every_notification_once_and_in_order(store: Store, store_
         for monitor in ("loans", "cards")
     ]
     add(store, *everything)
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
+    with FORKS.Pool(4) as pool:
         sent = pool.starmap(send_notifications, [(store_url, f"replica {n}") for n in range(4)], chunksize=1)
     assert sorted(id for replica in sent for id in replica) == sorted(one.id for one in everything)
     for replica in sent:
