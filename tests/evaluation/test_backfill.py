@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,7 @@ def batches_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Batches of five windows, however long they take."""
     monkeypatch.setattr(backfill_module, "FIRST_BATCH", 5)
     monkeypatch.setattr(backfill_module, "PANES_AHEAD", 5)
+    monkeypatch.setattr(backfill_module, "LOCKED", timedelta(hours=1))
     yield
 
 
