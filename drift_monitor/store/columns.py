@@ -197,12 +197,24 @@ def bulk_insert(connection: Connection, table: Table, names: Sequence[str], rows
     ]
     if not values:
         return 0
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    statement = (
-        f'INSERT INTO "{table.name}" ({", ".join(names)}) VALUES ({", ".join([mark] * len(names))}) '  # noqa: S608 ours
+    if connection.dialect.name == "sqlite":
+        statement = _insert_text(table, names, "?", rows=1)
+        return connection.exec_driver_sql(statement, values, {"preserve_rowcount": True}).rowcount
+    inserted = 0
+    for start in range(0, len(values), ROWS_PER_STATEMENT):
+        chunk = values[start : start + ROWS_PER_STATEMENT]
+        flat = tuple([cell for row in chunk for cell in row])
+        statement = _insert_text(table, names, "%s", rows=len(chunk))
+        inserted += connection.exec_driver_sql(statement, flat, {"preserve_rowcount": True}).rowcount
+    return inserted
+
+
+def _insert_text(table: Table, names: Sequence[str], mark: str, *, rows: int) -> str:
+    row = f"({', '.join([mark] * len(names))})"
+    return (
+        f'INSERT INTO "{table.name}" ({", ".join(names)}) VALUES {", ".join([row] * rows)} '  # noqa: S608 ours
         "ON CONFLICT DO NOTHING"
     )
-    return connection.exec_driver_sql(statement, values, {"preserve_rowcount": True}).rowcount
 
 
 def upsert(

@@ -18,7 +18,7 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -341,11 +341,23 @@ def _engine(url: URL, clock: Clock, pool_size: int) -> Engine:
         settings = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
         given = str(url.query.get("options", ""))
         arguments = {**_CLIENT_SETTINGS, "options": f"{settings} {given}".strip()}
-        return create_engine(url, connect_args=arguments, pool_pre_ping=True, **shared)
+        engine = create_engine(url, connect_args=arguments, pool_pre_ping=True, **shared)
+        event.listen(engine, "do_executemany", _without_pipeline)
+        return engine
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise StoreError(
             "store url: the PostgreSQL driver is not installed; pip install 'drift-monitor[postgresql]'"
         ) from error
+
+
+def _without_pipeline(cursor: Any, statement: str, parameters: Sequence[Any], context: Any) -> bool:
+    """A round trip a row: psycopg would send them as a pipeline, in the middle of which no time-out of the server runs.
+
+    A host that dies there would keep its rows locked for ever. What writes many rows puts them into one statement.
+    """
+    for one in parameters:
+        cursor.execute(statement, one)
+    return True
 
 
 def _knows_logarithm(connection: sqlite3.Connection) -> bool:

@@ -232,8 +232,8 @@ def confirm_all(connection: Connection, finished: Sequence[tuple[Claim, RunResul
             **{name: bindparam(name) for name in ("finished_at", "rows_read", "newest", "result", "alert_states")},
         )
     )
-    confirmed = connection.execute(confirmation, results)
-    if confirmed.rowcount != len(results):
+    confirmed = sum(connection.execute(confirmation, result).rowcount for result in results)
+    if confirmed != len(results):
         lost = (held for held, _ in finished if not already_done(connection, held))
         raise _lost(next(lost, finished[0][0]))  # where all are done, they were done before
 

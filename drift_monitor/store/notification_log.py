@@ -46,7 +46,9 @@ def save(connection: Connection, entries: Sequence[LogEntry]) -> None:
     statement = insert(connection, notification_log)
     changed = {name: statement.excluded[name] for name in ("state", "at", "alert")}
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["episode_id", "receiver"], set_=changed),
+        statement.on_conflict_do_update(index_elements=["episode_id", "receiver"], set_=changed).returning(
+            notification_log.c.episode_id  # rows of one statement: SQLAlchemy gathers them where something comes back
+        ),
         [
             {
                 "episode_id": entry.episode_id,

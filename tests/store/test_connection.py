@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -103,6 +104,23 @@ def test_a_host_that_died_inside_a_transaction_does_not_keep_its_window(postgres
 def _one_due_run(connection: Connection) -> None:
     add_monitor(connection)
     runs.plan(connection, [planned(0)])
+
+
+def test_no_rows_travel_in_a_pipeline_where_the_server_has_no_time_out(
+    postgresql_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen in the field: a host that died inside one kept its rows locked for ever."""
+
+    def refuse(self: psycopg.Connection[object]) -> None:
+        raise AssertionError("a pipeline")
+
+    monkeypatch.setattr(psycopg.Connection, "_pipeline_nolock", refuse)
+    with postgresql_store.engine.connect() as bare, pytest.raises(AssertionError, match="a pipeline"):
+        bare.connection.cursor().executemany("SELECT %s", [(1,), (2,)])
+    with postgresql_store.begin() as connection:
+        connection.execute(text("CREATE TEMPORARY TABLE kept (value integer)"))
+        connection.execute(text("INSERT INTO kept VALUES (:value)"), [{"value": 1}, {"value": 2}])
+        assert connection.execute(text("SELECT sum(value) FROM kept")).scalar_one() == 3
 
 
 def test_a_transaction_that_loses_a_race_is_run_again(postgresql_store: Store) -> None:
