@@ -41,6 +41,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import islice, pairwise, takewhile
+from typing import NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -54,16 +55,22 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MONDAY = date(1970, 1, 5).toordinal()
 
 
-@dataclass(frozen=True, order=True)
-class Span:
-    """The time from `start` (inside) to `end` (outside)."""
-
+class _Bounds(NamedTuple):
     start: datetime
     end: datetime
 
-    def __post_init__(self) -> None:
-        if self.start > self.end:
-            raise InputError(f"a span can't end ({self.end.isoformat()}) before it starts ({self.start.isoformat()})")
+
+class Span(_Bounds):
+    """The time from `start` (inside) to `end` (outside)."""
+
+    # A tuple, because spans are keys: a window looks up hundreds of panes, and tuples are hashed and compared in C.
+    __slots__ = ()
+
+    def __new__(cls, start: datetime, end: datetime) -> Self:
+        """Raises InputError where it would end before it starts."""
+        if start > end:
+            raise InputError(f"a span can't end ({end.isoformat()}) before it starts ({start.isoformat()})")
+        return super().__new__(cls, start, end)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ Statements that both stores spell alike but SQLAlchemy keeps in dialects: INSERT
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -17,6 +17,7 @@ from sqlalchemy import JSON, TIMESTAMP, ColumnElement, Connection, Dialect, Floa
 from sqlalchemy import Text as PlainText
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSONB
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from drift_monitor.core.distribution import Counts
@@ -178,14 +179,18 @@ def insert(connection: Connection, table: Table) -> Insert:
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert the rows whose key is not there yet; how many that were."""
-    keys = list(table.primary_key)
-    statement = insert(connection, table).on_conflict_do_nothing().returning(*keys)
+    statement = _insertion(table, connection.dialect.name)
     inserted = 0
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
         chunk = [dict(row) for row in rows[start : start + ROWS_PER_STATEMENT]]
-        # Rows as parameters, one statement in the cache: SQL with the values in it would be compiled for each call.
         inserted += len(connection.execute(statement, chunk).all())
     return inserted
+
+
+@cache  # rows are parameters: SQL with the values in it would be compiled for each call
+def _insertion(table: Table, dialect: str) -> ReturningInsert[Any]:
+    insertion = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    return insertion.on_conflict_do_nothing().returning(*table.primary_key)
 
 
 def bulk_insert(connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:

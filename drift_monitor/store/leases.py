@@ -17,10 +17,12 @@ refused: its token no longer matches. All moments are the store's.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import takewhile
 from typing import Any, Final
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Row,
@@ -28,12 +30,12 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
-    literal,
     or_,
     select,
     tuple_,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from drift_monitor.core.rules import Health
 from drift_monitor.errors import LeaseLost
@@ -44,6 +46,17 @@ from drift_monitor.store.schema import monitor, run
 
 MAX_ATTEMPTS: Final = 5
 CRASHED: Final = "crashed"
+
+# Statements of every evaluation are built once: SQLAlchemy takes longer to build one than SQLite to run it.
+_MOMENT: Final = bindparam("moment", type_=Instant())  # the store's
+_TAKE: Final = update(run).values(
+    state=RunState.RUNNING.value,
+    owner=bindparam("new_owner"),
+    token=run.c.token + 1,
+    attempts=run.c.attempts + 1,
+    lease_until=bindparam("until"),
+    started_at=func.coalesce(run.c.started_at, _MOMENT),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,15 +101,13 @@ def claim(
     """
     moment = now(connection)
     retire_crashed(connection, moment)
-    conditions = [_is_first(moment)]
+    values: dict[str, Any] = {"moment": moment, "until": moment + ttl, "new_owner": owner}
     if key is not None:
-        conditions += [has_key(key), or_(run.c.state == RunState.DUE.value, _is_abandoned(moment))]
-    else:
-        enabled = select(monitor.c.name).where(monitor.c.name == run.c.monitor, monitor.c.enabled).exists()
-        conditions += [_is_free(moment), enabled]
+        values |= {"wanted_monitor": key.monitor, "wanted_end": key.window_end, "wanted_revision": key.revision}
     if monitors is not None:
-        conditions.append(run.c.monitor.in_(monitors))
-    return _take(connection, and_(*conditions), owner, moment, ttl)
+        values["monitors"] = list(monitors)
+    taken = connection.execute(_claiming(by_key=key is not None, among=monitors is not None), values).one_or_none()
+    return None if taken is None else _claim(taken, owner, moment)
 
 
 def claim_together(connection: Connection, owner: str, ttl: timedelta, keys: Sequence[RunKey]) -> tuple[Claim, ...]:
@@ -129,7 +140,8 @@ def claim_together(connection: Connection, owner: str, ttl: timedelta, keys: Seq
     first = [free[key] for key in takewhile(free.__contains__, map(_key, unfinished))]
     fresh = list(takewhile(lambda row: not row.attempts, first))
     ids = [row.id for row in fresh or first[:1]]
-    rows = connection.execute(_taken(owner, moment, ttl).where(run.c.id.in_(ids)).returning(run))
+    values = {"moment": moment, "until": moment + ttl, "new_owner": owner}
+    rows = connection.execute(_TAKE.where(run.c.id.in_(ids)).returning(run), values)
     return tuple(sorted((_claim(row, owner, moment) for row in rows), key=lambda claim: claim.key.window_end))
 
 
@@ -160,18 +172,23 @@ def blocking(connection: Connection, key: RunKey) -> Run | None:
 
 def retire_crashed(connection: Connection, moment: datetime) -> int:
     """Give up on runs whose lease ended with their last attempt; how many."""
-    return connection.execute(
+    return connection.execute(_retirement(), {"moment": moment}).rowcount
+
+
+@cache
+def _retirement() -> Update:
+    return (
         update(run)
-        .where(_is_abandoned(moment), run.c.attempts >= MAX_ATTEMPTS)
+        .where(_is_abandoned(_MOMENT), run.c.attempts >= MAX_ATTEMPTS)
         .values(
             state=RunState.FAILED.value,
             health=Health.ERROR.value,
             lease_until=None,
-            finished_at=moment,
+            finished_at=_MOMENT,
             error_code=CRASHED,
             error=f"given up after {MAX_ATTEMPTS} attempts that never ended: each time the process died or stalled",
         )
-    ).rowcount
+    )
 
 
 def skip_overdue(connection: Connection, name: str, *, keep: int, reason: str) -> int:
@@ -220,7 +237,15 @@ def confirm_all(connection: Connection, finished: Sequence[tuple[Claim, RunResul
         }
         for held, result in finished
     ]
-    confirmation = (
+    confirmed = sum(connection.execute(_confirmation(), result).rowcount for result in results)
+    if confirmed != len(results):
+        lost = (held for held, _ in finished if not already_done(connection, held))
+        raise _lost(next(lost, finished[0][0]))  # where all are done, they were done before
+
+
+@cache
+def _confirmation() -> Update:
+    return (
         update(run)
         .where(_holds(run.c.id == bindparam("held_id"), bindparam("held_token")))
         .values(
@@ -232,10 +257,6 @@ def confirm_all(connection: Connection, finished: Sequence[tuple[Claim, RunResul
             **{name: bindparam(name) for name in ("finished_at", "rows_read", "newest", "result", "alert_states")},
         )
     )
-    confirmed = sum(connection.execute(confirmation, result).rowcount for result in results)
-    if confirmed != len(results):
-        lost = (held for held, _ in finished if not already_done(connection, held))
-        raise _lost(next(lost, finished[0][0]))  # where all are done, they were done before
 
 
 def already_done(connection: Connection, held: Claim) -> bool:
@@ -292,32 +313,32 @@ def _lost(held: Claim) -> LeaseLost:
     )
 
 
-def _take(
-    connection: Connection, condition: ColumnElement[bool], owner: str, moment: datetime, ttl: timedelta
-) -> Claim | None:
+@cache
+def _claiming(*, by_key: bool, among: bool) -> ReturningUpdate[Any]:
+    conditions = [_is_first(_MOMENT)]
+    if by_key:
+        wanted = (
+            run.c.monitor == bindparam("wanted_monitor"),
+            run.c.window_end == bindparam("wanted_end"),
+            run.c.revision == bindparam("wanted_revision"),
+        )
+        conditions += [*wanted, or_(run.c.state == RunState.DUE.value, _is_abandoned(_MOMENT))]
+    else:
+        enabled = select(monitor.c.name).where(monitor.c.name == run.c.monitor, monitor.c.enabled).exists()
+        conditions += [_is_free(_MOMENT), enabled]
+    if among:
+        conditions.append(run.c.monitor.in_(bindparam("monitors", expanding=True)))
     # SKIP LOCKED is for PostgreSQL; SQLite leaves it out, its writers take turns.
     first = (
         select(run.c.id)
-        .where(condition)
+        .where(*conditions)
         .order_by(run.c.next_at, run.c.window_end, run.c.revision)
         .limit(1)
         .with_for_update(skip_locked=True)
         .correlate(None)
         .scalar_subquery()
     )
-    row = connection.execute(_taken(owner, moment, ttl).where(run.c.id == first).returning(run)).one_or_none()
-    return None if row is None else _claim(row, owner, moment)
-
-
-def _taken(owner: str, moment: datetime, ttl: timedelta) -> Update:
-    return update(run).values(
-        state=RunState.RUNNING.value,
-        owner=owner,
-        token=run.c.token + 1,
-        attempts=run.c.attempts + 1,
-        lease_until=moment + ttl,
-        started_at=func.coalesce(run.c.started_at, literal(moment, Instant)),
-    )
+    return _TAKE.where(run.c.id == first).returning(run)
 
 
 def _key(row: Any) -> RunKey:
@@ -350,15 +371,15 @@ def _holds(is_run: ColumnElement[bool], token: Any) -> ColumnElement[bool]:
     return and_(is_run, run.c.token == token, run.c.state == RunState.RUNNING.value)
 
 
-def _is_abandoned(moment: datetime) -> ColumnElement[bool]:
+def _is_abandoned(moment: datetime | BindParameter[Any]) -> ColumnElement[bool]:
     return and_(run.c.state == RunState.RUNNING.value, run.c.lease_until < moment)
 
 
-def _is_free(moment: datetime) -> ColumnElement[bool]:
+def _is_free(moment: datetime | BindParameter[Any]) -> ColumnElement[bool]:
     return or_(and_(run.c.state == RunState.DUE.value, run.c.next_at <= moment), _is_abandoned(moment))
 
 
-def _is_first(moment: datetime) -> ColumnElement[bool]:
+def _is_first(moment: datetime | BindParameter[Any]) -> ColumnElement[bool]:
     other = run.alias("other")
     older = tuple_(other.c.window_end, other.c.revision) < tuple_(run.c.window_end, run.c.revision)
     elsewhere = and_(other.c.state == RunState.RUNNING.value, other.c.lease_until >= moment)
