@@ -5,20 +5,49 @@ another filter or other bins never meet. Reading a pane again writes a new revis
 older revisions stay.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import JSON, ColumnElement, Connection, and_, func, select
+from sqlalchemy import JSON, Connection, Select, bindparam, func, select
 
 from drift_monitor.core.distribution import Counts
 from drift_monitor.core.schedule import Span
 from drift_monitor.store.columns import bulk_insert, insert_new
 from drift_monitor.store.connection import now
 from drift_monitor.store.schema import pane, pane_rows, pane_series
+
+# Built once, as they are part of every evaluation.
+_SERIES: Final = select(pane_series).where(pane_series.c.monitor == bindparam("of"))
+_INSIDE: Final = (pane_rows.c.pane_start >= bindparam("start"), pane_rows.c.pane_end <= bindparam("end"))
+_ROWS: Final = (
+    select(pane_rows)
+    .where(
+        pane_rows.c.monitor == bindparam("of"),
+        pane_rows.c.segment == bindparam("part"),
+        pane_rows.c.definition == bindparam("what"),
+        *_INSIDE,
+    )
+    .order_by(pane_rows.c.pane_start, pane_rows.c.pane_end, pane_rows.c.revision)
+)
+_LATEST_ROWS: Final = (
+    select(pane_rows)
+    .where(
+        pane_rows.c.monitor == bindparam("of"),
+        pane_rows.c.definition.in_(bindparam("definitions", expanding=True)),
+        *_INSIDE,
+    )
+    .order_by(pane_rows.c.revision)
+)
+_NEWEST: Final = select(func.max(pane_rows.c.newest)).where(
+    pane_rows.c.monitor == bindparam("of"),
+    pane_rows.c.segment == "",
+    pane_rows.c.definition == bindparam("what"),
+    pane_rows.c.pane_end <= bindparam("before"),
+)
 
 # What was counted for a feature, and with which bins: (definition, spec id).
 Definitions = Mapping[str, tuple[str, str]]
@@ -57,7 +86,8 @@ def stored(
     wanted = {(feature, segment, definition, spec_id) for feature, (definition, spec_id) in definitions.items()}
     features = {series: key[0] for key, series in _series(connection, monitor).items() if key in wanted}
     return {
-        features[series]: {one: np.array(counts, dtype=np.int64) for one, (_, counts) in latest.items()}
+        # One array a feature, of which each pane has a row: they all have the bins of one spec.
+        features[series]: dict(zip(latest, np.array([counts for _, counts in latest.values()], np.int64), strict=True))
         for series, latest in _latest(connection, features, span).items()
     }
 
@@ -67,15 +97,7 @@ def stored_rows(
 ) -> tuple[PaneRows, ...]:
     """The latest row totals of every stored pane inside the span, oldest first."""
     found = connection.execute(
-        select(pane_rows)
-        .where(
-            pane_rows.c.monitor == monitor,
-            pane_rows.c.segment == segment,
-            pane_rows.c.definition == definition,
-            pane_rows.c.pane_start >= span.start,
-            pane_rows.c.pane_end <= span.end,
-        )
-        .order_by(pane_rows.c.pane_start, pane_rows.c.pane_end, pane_rows.c.revision)
+        _ROWS, {"of": monitor, "part": segment, "what": definition, "start": span.start, "end": span.end}
     )
     latest = {Span(row.pane_start, row.pane_end): row for row in found}
     return tuple(
@@ -86,14 +108,8 @@ def stored_rows(
 
 def newest_row(connection: Connection, monitor: str, definition: str, before: datetime) -> datetime | None:
     """The newest time of any row seen in panes that end by then; None where no such pane had a row."""
-    newest: datetime | None = connection.execute(
-        select(func.max(pane_rows.c.newest)).where(
-            pane_rows.c.monitor == monitor,
-            pane_rows.c.segment == "",
-            pane_rows.c.definition == definition,
-            pane_rows.c.pane_end <= before,
-        )
-    ).scalar()
+    values = {"of": monitor, "what": definition, "before": before}
+    newest: datetime | None = connection.execute(_NEWEST, values).scalar()
     return newest
 
 
@@ -173,19 +189,15 @@ def _save_rows(connection: Connection, monitor: str, totals: Sequence[PaneRows],
 def _latest_rows(
     connection: Connection, monitor: str, totals: Sequence[PaneRows]
 ) -> dict[tuple[str, str, Span], tuple[int, tuple[int, datetime | None]]]:
-    found = connection.execute(
-        select(pane_rows)
-        .where(
-            pane_rows.c.monitor == monitor,
-            pane_rows.c.definition.in_({one.definition for one in totals}),
-            pane_rows.c.pane_start >= min(one.span.start for one in totals),
-            pane_rows.c.pane_end <= max(one.span.end for one in totals),
-        )
-        .order_by(pane_rows.c.revision)
-    )
+    values = {
+        "of": monitor,
+        "definitions": list({one.definition for one in totals}),
+        "start": min(one.span.start for one in totals),
+        "end": max(one.span.end for one in totals),
+    }
     return {
         (row.segment, row.definition, Span(row.pane_start, row.pane_end)): (row.revision, (row.rows, row.newest))
-        for row in found
+        for row in connection.execute(_LATEST_ROWS, values)
     }
 
 
@@ -194,7 +206,7 @@ def _series_key(one: PaneCounts) -> tuple[str, str, str, str]:
 
 
 def _series(connection: Connection, monitor: str) -> dict[tuple[str, str, str, str], int]:
-    rows = connection.execute(select(pane_series).where(pane_series.c.monitor == monitor))
+    rows = connection.execute(_SERIES, {"of": monitor})
     return {(row.feature, row.segment, row.definition, row.bin_spec): row.id for row in rows}
 
 
@@ -222,26 +234,35 @@ def _latest(connection: Connection, series: Iterable[int], span: Span) -> dict[i
     chosen = tuple(series)
     if not chosen:
         return {}
-    rows = connection.execute(
-        select(pane.c.series, _as_array(connection))
-        .where(and_(pane.c.series.in_(chosen), pane.c.pane_start >= span.start, pane.c.pane_end <= span.end))
-        .group_by(pane.c.series)
-    )
-    found: dict[int, _Latest] = defaultdict(dict)
-    for number, panes in rows:
+    values = {"series": chosen, "start": span.start, "end": span.end}
+    found: dict[int, _Latest] = {}
+    for number, panes in connection.execute(_arrays(connection.dialect.name), values):
+        latest = found[number] = {}
         for start, end, revision, counts in panes:
-            one = Span(_moment(start), _moment(end))
-            if revision >= found[number].get(one, (-1, []))[0]:
-                found[number][one] = (revision, counts)
+            one = _span(start, end)
+            if one not in latest or revision >= latest[one][0]:
+                latest[one] = (revision, counts)
     return found
 
 
-def _as_array(connection: Connection) -> ColumnElement[Any]:
+@cache
+def _arrays(dialect: str) -> Select[Any]:
     columns = (pane.c.pane_start, pane.c.pane_end, pane.c.revision)
-    if connection.dialect.name == "postgresql":
-        return func.json_agg(func.json_build_array(*columns, pane.c.counts), type_=JSON())
-    return func.json_group_array(func.json_array(*columns, func.json(pane.c.counts)), type_=JSON())
+    if dialect == "postgresql":
+        panes = func.json_agg(func.json_build_array(*columns, pane.c.counts), type_=JSON())
+    else:
+        panes = func.json_group_array(func.json_array(*columns, func.json(pane.c.counts)), type_=JSON())
+    return (
+        select(pane.c.series, panes)
+        .where(
+            pane.c.series.in_(bindparam("series", expanding=True)),
+            pane.c.pane_start >= bindparam("start"),
+            pane.c.pane_end <= bindparam("end"),
+        )
+        .group_by(pane.c.series)
+    )
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+@lru_cache(maxsize=4096)  # the same few of all features, in one window after the other
+def _span(start: str, end: str) -> Span:
+    return Span(datetime.fromisoformat(start).astimezone(UTC), datetime.fromisoformat(end).astimezone(UTC))
