@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from drift_monitor.alerting.services import Services
@@ -158,6 +159,7 @@ def _zone_name(source: SourceConfig) -> str | None:
     return source.time_zone.key if source.time_zone else None
 
 
+@lru_cache(maxsize=16384)  # every window asks for the same ones
 def _hash(*parts: object) -> str:
     text = json.dumps(parts, default=str, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]

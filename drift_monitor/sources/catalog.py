@@ -41,12 +41,15 @@ class Catalog:
         self._origins: dict[tuple[str | None, str | None], Origin] = {}
         self._values: dict[tuple[str | None, str | None, str, str], ColumnInfo] = {}
 
-    def origin(self, dataset: Dataset) -> Origin:
-        """Where a dataset's rows come from; raises DatasetError when that is nowhere or not for us."""
+    def origin(self, dataset: Dataset, *, anew: bool = False) -> Origin:
+        """Where a dataset's rows come from; raises DatasetError when that is nowhere or not for us.
+
+        `anew`, as whatever begins to read asks for it: a catalog that costs nothing is looked up again.
+        """
         key = (dataset.table, dataset.query)
         with self._lock:
             known = self._origins.get(key)
-        if known is None or self._session.dialect.catalog_is_free:
+        if known is None or (anew and self._session.dialect.catalog_is_free):
             known = self._table(dataset) if dataset.table is not None else self._query(dataset)
             with self._lock:
                 self._origins[key] = known
@@ -54,7 +57,7 @@ class Catalog:
 
     def describe(self, dataset: Dataset) -> Description:
         """A dataset's columns, and what its time column means."""
-        origin = self.origin(dataset)
+        origin = self.origin(dataset, anew=True)
         untyped = [FeatureColumn(feature=name, column=name) for name, info in origin.columns.items() if not info.native]
         observed = self._describe_values(dataset, origin, untyped)
         typed = {name: info for name, info in observed.items() if isinstance(info, ColumnInfo)}
@@ -112,7 +115,7 @@ class Catalog:
 
     def features(self, dataset: Dataset, columns: Sequence[FeatureColumn]) -> Described:
         """Each feature's column as the database has it, or what is wrong with it."""
-        origin = self.origin(dataset)
+        origin = self.origin(dataset, anew=True)
         described: dict[str, ColumnInfo | FeatureError] = {}
         unknown = []
         for column in columns:

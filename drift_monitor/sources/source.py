@@ -93,7 +93,7 @@ class Source:
 
     def indexed_columns(self, dataset: Dataset) -> frozenset[str]:
         """Columns of a table that come first in an index."""
-        entry = self._catalog.origin(dataset).entry
+        entry = self._catalog.origin(dataset, anew=True).entry
         return entry.indexed if entry is not None else frozenset()
 
     def cancel(self) -> None:

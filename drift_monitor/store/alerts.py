@@ -8,13 +8,15 @@ window and revision that it stands for and only ever moves forward; a write that
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import Connection, Row, and_, delete, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy.sql.dml import ReturningInsert
 
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, AlertState
 from drift_monitor.core.rules import Observation, Verdict
-from drift_monitor.store.columns import ROWS_PER_STATEMENT, episode_id, insert, insert_new
+from drift_monitor.store.columns import ROWS_PER_STATEMENT, episode_id, insert_new, insertion
 from drift_monitor.store.connection import now
 from drift_monitor.store.runs import done_before
 from drift_monitor.store.schema import alert, episode
@@ -26,6 +28,14 @@ class AlertKey(NamedTuple):
     feature: str
     segment: str
     rule: str
+
+
+_LOCK: Final = (
+    select(alert)
+    .where(alert.c.monitor == bindparam("of"))
+    .order_by(alert.c.feature, alert.c.segment, alert.c.rule)
+    .with_for_update()
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,13 +149,7 @@ class EpisodeFilter:
 
 def lock(connection: Connection, monitor: str) -> dict[AlertKey, AlertRow]:
     """The alert rows of a monitor, locked until the transaction ends."""
-    rows = connection.execute(
-        select(alert)
-        .where(alert.c.monitor == monitor)
-        .order_by(alert.c.feature, alert.c.segment, alert.c.rule)
-        .with_for_update()
-    )
-    return {row.key: row for row in map(_alert_row, rows)}
+    return {row.key: row for row in map(_alert_row, connection.execute(_LOCK, {"of": monitor}))}
 
 
 def stamp(previous: AlertRow | None, window_end: datetime, revision: int) -> tuple[datetime, int]:
@@ -170,19 +174,21 @@ def save(connection: Connection, rows: Sequence[AlertRow]) -> tuple[AlertKey, ..
 
 
 def _write(connection: Connection, rows: Sequence[AlertRow]) -> set[tuple[str, AlertKey]]:
-    statement = insert(connection, alert)
+    done = connection.execute(_writing(connection.dialect.name), [_alert_values(row) for row in rows])
+    return {(row.monitor, AlertKey(row.feature, row.segment, row.rule)) for row in done}
+
+
+@cache
+def _writing(dialect: str) -> ReturningInsert[Any]:
+    statement = insertion(dialect, alert)
     keys = [column.name for column in alert.primary_key]
     stood = tuple_(alert.c.last_window, alert.c.last_revision)
     stands = tuple_(statement.excluded.last_window, statement.excluded.last_revision)
-    done = connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=keys,
-            set_={column.name: statement.excluded[column.name] for column in alert.c if column.name not in keys},
-            where=stood < stands,
-        ).returning(alert.c.monitor, alert.c.feature, alert.c.segment, alert.c.rule),
-        [_alert_values(row) for row in rows],
-    )
-    return {(row.monitor, AlertKey(row.feature, row.segment, row.rule)) for row in done}
+    return statement.on_conflict_do_update(
+        index_elements=keys,
+        set_={column.name: statement.excluded[column.name] for column in alert.c if column.name not in keys},
+        where=stood < stands,
+    ).returning(alert.c.monitor, alert.c.feature, alert.c.segment, alert.c.rule)
 
 
 def active(connection: Connection, monitor: str | None = None) -> tuple[AlertRow, ...]:

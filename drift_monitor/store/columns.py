@@ -172,14 +172,14 @@ Insert = postgresql.Insert | sqlite.Insert
 ROWS_PER_STATEMENT = 500
 
 
-def insert(connection: Connection, table: Table) -> Insert:
-    """An INSERT of this store's dialect, which knows ON CONFLICT."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+def insertion(dialect: str, table: Table) -> Insert:
+    """An INSERT of a store's dialect, which knows ON CONFLICT."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert the rows whose key is not there yet; how many that were."""
-    statement = _insertion(table, connection.dialect.name)
+    statement = _insertion_of_new(connection.dialect.name, table)
     inserted = 0
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
         chunk = [dict(row) for row in rows[start : start + ROWS_PER_STATEMENT]]
@@ -188,9 +188,8 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 
 
 @cache  # rows are parameters: SQL with the values in it would be compiled for each call
-def _insertion(table: Table, dialect: str) -> ReturningInsert[Any]:
-    insertion = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    return insertion.on_conflict_do_nothing().returning(*table.primary_key)
+def _insertion_of_new(dialect: str, table: Table) -> ReturningInsert[Any]:
+    return insertion(dialect, table).on_conflict_do_nothing().returning(*table.primary_key)
 
 
 def bulk_insert(connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
@@ -231,7 +230,7 @@ def upsert(
     keep: Sequence[str] = (),
 ) -> bool:
     """Insert the row or update the one with its key, except columns in `keep`; False where `where` refused."""
-    statement = insert(connection, table).values(dict(row))
+    statement = insertion(connection.dialect.name, table).values(dict(row))
     keys = [column.name for column in table.primary_key]
     changed = {name: statement.excluded[name] for name in row if name not in keys and name not in keep}
     statement = statement.on_conflict_do_update(index_elements=keys, set_=changed, where=where)

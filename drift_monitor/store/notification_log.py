@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from drift_monitor.store.columns import insert
+from drift_monitor.store.columns import insertion
 from drift_monitor.store.schema import episode, notification_log
 
 
@@ -43,7 +43,7 @@ def save(connection: Connection, entries: Sequence[LogEntry]) -> None:
     """Write what receivers know now, over what they knew before."""
     if not entries:
         return
-    statement = insert(connection, notification_log)
+    statement = insertion(connection.dialect.name, notification_log)
     changed = {name: statement.excluded[name] for name in ("state", "at", "alert")}
     connection.execute(
         statement.on_conflict_do_update(index_elements=["episode_id", "receiver"], set_=changed).returning(

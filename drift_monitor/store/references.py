@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from drift_monitor.core.bins import Bin, BinSpec, spec_from_json
 from drift_monitor.core.schedule import Span
@@ -80,21 +80,26 @@ def save(connection: Connection, references: Sequence[StoredReference]) -> tuple
 
 def current(connection: Connection, monitor: str, segment: str = "") -> dict[str, StoredReference]:
     """The current reference of every feature that has one, in the order of the features' names."""
+    rows = connection.execute(_current(), {"of": monitor, "part": segment})
+    return {row.feature: _stored(row) for row in rows}
+
+
+@cache
+def _current() -> Select[Any]:
     place = func.row_number().over(
         partition_by=reference.c.feature, order_by=(reference.c.built_at.desc(), reference.c.id)
     )
     newest = (
         select(reference, place.label("place"))
-        .where(reference.c.monitor == monitor, reference.c.segment == segment)
+        .where(reference.c.monitor == bindparam("of"), reference.c.segment == bindparam("part"))
         .subquery()
     )
-    rows = connection.execute(
+    return (
         select(newest, bin_spec.c.document)
         .join(bin_spec, bin_spec.c.id == newest.c.bin_spec)
         .where(newest.c.place == 1)
         .order_by(newest.c.feature)
     )
-    return {row.feature: _stored(row) for row in rows}
 
 
 def save_specs(connection: Connection, specs: Iterable[BinSpec]) -> None:

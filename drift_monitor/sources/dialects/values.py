@@ -17,7 +17,6 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -53,7 +52,8 @@ def ceiling_float(number: Number) -> float:
         nearest = math.inf if number > 0 else -math.inf
     if math.isinf(nearest):
         return nearest if nearest > 0 else -math.nextafter(math.inf, 0)
-    return nearest if Fraction(nearest) >= Fraction(number) else math.nextafter(nearest, math.inf)
+    # Python compares numbers of different types by their exact values.
+    return nearest if nearest >= number else math.nextafter(nearest, math.inf)
 
 
 def floor_float(number: Number) -> float:
