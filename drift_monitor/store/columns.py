@@ -124,17 +124,22 @@ class CountDocument(CountArray):
 
 def counts_text(counts: Sequence[int] | Counts) -> str:
     """Counts as JSON without blanks."""
-    plain = counts.tolist() if isinstance(counts, np.ndarray) else list(counts)
-    return str(plain).replace(" ", "")
+    return str(_whole_numbers(counts)).replace(" ", "")
 
 
-def driver_value(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    """What makes a value of such a column one of the driver, as SQLAlchemy would in many more steps; never for None."""
+def _whole_numbers(counts: Sequence[int] | Counts) -> list[int]:
+    return counts.tolist() if isinstance(counts, np.ndarray) else list(counts)
+
+
+def plain_value(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """What makes a value of such a column, not None, one of SQLite's driver, or one of JSON that PostgreSQL unfolds."""
     match kind:
-        case Instant() if dialect.name == "sqlite":
-            return instant_text
         case Instant():
-            return lambda moment: kind.process_bind_param(moment, dialect)
+            return instant_text
+        case CountArray() if dialect.name == "postgresql":
+            return _whole_numbers
+        case _ if dialect.name == "postgresql":
+            return None  # `json_text` cleans them all at once
         case Text():
             return clean_text
         case Number():
@@ -194,31 +199,22 @@ def _insertion_of_new(dialect: str, table: Table) -> ReturningInsert[Any]:
 
 def bulk_insert(connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     """`insert_new` of many rows with values for these columns, at a small part of its cost; how many were new."""
-    make = [driver_value(table.c[name].type, connection.dialect) for name in names]
+    make = [plain_value(table.c[name].type, connection.dialect) for name in names]
     values = [
         tuple([cell if cell is None or to is None else to(cell) for to, cell in zip(make, row, strict=True)])
         for row in rows
     ]
     if not values:
         return 0
-    if connection.dialect.name == "sqlite":
-        statement = _insert_text(table, names, "?", rows=1)
-        return connection.exec_driver_sql(statement, values, {"preserve_rowcount": True}).rowcount
-    inserted = 0
-    for start in range(0, len(values), ROWS_PER_STATEMENT):
-        chunk = values[start : start + ROWS_PER_STATEMENT]
-        flat = tuple([cell for row in chunk for cell in row])
-        statement = _insert_text(table, names, "%s", rows=len(chunk))
-        inserted += connection.exec_driver_sql(statement, flat, {"preserve_rowcount": True}).rowcount
-    return inserted
-
-
-def _insert_text(table: Table, names: Sequence[str], mark: str, *, rows: int) -> str:
-    row = f"({', '.join([mark] * len(names))})"
-    return (
-        f'INSERT INTO "{table.name}" ({", ".join(names)}) VALUES {", ".join([row] * rows)} '  # noqa: S608 ours
-        "ON CONFLICT DO NOTHING"
-    )
+    listed = ", ".join(names)
+    parameters: Any = values
+    source = f"VALUES ({', '.join('?' * len(names))})"
+    if connection.dialect.name == "postgresql":
+        # One parameter for all rows: a driver adapts each by itself, and the protocol has room for 65,535.
+        parameters = (json_text([dict(zip(names, row, strict=True)) for row in values]),)
+        source = f'SELECT {listed} FROM json_populate_recordset(NULL::"{table.name}", %s::json)'  # noqa: S608 ours
+    statement = f'INSERT INTO "{table.name}" ({listed}) {source} ON CONFLICT DO NOTHING'
+    return connection.exec_driver_sql(statement, parameters, {"preserve_rowcount": True}).rowcount
 
 
 def upsert(
