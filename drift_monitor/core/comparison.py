@@ -52,6 +52,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -95,9 +96,18 @@ class Estimates:
     low: FloatArray
     high: FloatArray
 
+    @cached_property
+    def each(self) -> Sequence[Estimate]:
+        """One a feature, made together: a number taken from an array by itself costs five times as much."""
+        columns = (self.value, self.low, self.high, self.corrected)
+        return [
+            Estimate(value, corrected=corrected) if math.isinf(value) else Estimate(value, low, high, corrected)
+            for value, low, high, corrected in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
 
 class FeatureEstimates(Mapping[Metric, Estimate]):
-    """The estimates of one of the features, each made when it is asked for: a block of 512 has 2,560 of them."""
+    """The estimates of one of the features, made when one of the block is asked for."""
 
     __slots__ = ("_at", "_columns")
 
@@ -105,11 +115,7 @@ class FeatureEstimates(Mapping[Metric, Estimate]):
         self._columns, self._at = columns, at
 
     def __getitem__(self, metric: Metric) -> Estimate:
-        columns, at = self._columns[metric], self._at
-        value, corrected = columns.value.item(at), columns.corrected.item(at)
-        if math.isinf(value):
-            return Estimate(value, corrected=corrected)
-        return Estimate(value, columns.low.item(at), columns.high.item(at), corrected)
+        return self._columns[metric].each[self._at]
 
     def __iter__(self) -> Iterator[Metric]:
         return iter(self._columns)
