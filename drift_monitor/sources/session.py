@@ -8,6 +8,7 @@ came out of the pool is replaced once. `cancel` ends what runs and refuses what 
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class _Running:
     """One statement under way on one driver connection."""
 
     connection: Any
+    deadline: float  # by the monotonic clock
     expired: bool = False
 
 
@@ -52,6 +54,7 @@ class Session:
         self._limits = limits
         self._lock = threading.Lock()
         self._running: list[_Running] = []
+        self._watch_ends: threading.Event | None = None  # while there is a watch
         self._cancelled = threading.Event()
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
 
@@ -97,6 +100,7 @@ class Session:
 
     def close(self) -> None:
         """Give every connection back to the database."""
+        self._end_watch()
         self._engine.dispose()
 
     def _attempt(self, statement: sa.Executable, take: Callable[[ResultRows], Result], many_rows: bool) -> Result:
@@ -122,13 +126,12 @@ class Session:
     @contextmanager
     def _guarded(self, connection: sa.Connection) -> Iterator[None]:
         """Shut the connection when the deadline passes; whatever error that causes is a time-out."""
-        statement = _Running(connection.connection.dbapi_connection)
-        seconds = (self._limits.statement_timeout + self.dialect.deadline_grace).total_seconds()
-        timer = threading.Timer(seconds, self._expire, [statement])
-        timer.daemon = True
+        statement = _Running(connection.connection.dbapi_connection, time.monotonic() + self._seconds)
         with self._lock:
             self._running.append(statement)
-        timer.start()
+            if self._watch_ends is None:
+                self._watch_ends = threading.Event()
+                threading.Thread(target=self._watch, args=[self._watch_ends], name="deadlines", daemon=True).start()
         try:
             yield
         except Exception as error:
@@ -136,15 +139,32 @@ class Session:
                 raise self._timeout() from error
             raise
         finally:
-            timer.cancel()
             with self._lock:
                 self._running.remove(statement)
 
-    def _expire(self, statement: _Running) -> None:
-        with self._lock:  # a connection that was given back meanwhile may be running somebody else's statement
-            if statement in self._running:
-                statement.expired = True
-                self.dialect.abort(statement.connection)
+    @property
+    def _seconds(self) -> float:
+        """What a statement has until its connection is shut."""
+        return (self._limits.statement_timeout + self.dialect.deadline_grace).total_seconds()
+
+    def _end_watch(self) -> None:
+        with self._lock:
+            if self._watch_ends is not None:
+                self._watch_ends.set()
+                self._watch_ends = None
+
+    def _watch(self, ends: threading.Event) -> None:
+        """Wait for the next deadline, again and again. All statements have the same time: later ones end later."""
+        pause = self._seconds
+        while not ends.wait(pause):
+            now = time.monotonic()
+            with self._lock:  # a connection that was given back meanwhile may be running somebody else's statement
+                for statement in self._running:
+                    if statement.deadline <= now and not statement.expired:
+                        statement.expired = True
+                        self.dialect.abort(statement.connection)
+                left = [statement.deadline - now for statement in self._running if not statement.expired]
+            pause = min(left, default=self._seconds)
 
     def _worth_another(self, error: DBAPIError, attempt: int) -> bool:
         if attempt == ATTEMPTS or self._cancelled.is_set():

@@ -35,6 +35,7 @@ def limit_statements(source: Source, seconds: float) -> None:
     """From now on: what comes before or after the statement in question must not be caught by its short limit."""
     session = source._session
     session._limits = replace(session._limits, statement_timeout=timedelta(seconds=seconds))
+    session._end_watch()  # it waits by the limit that was; the next statement begins another one
 
 
 def through(proxy: Proxy, postgresql: Postgresql, server: PostgresqlServer, **options: Any) -> Source:
