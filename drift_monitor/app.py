@@ -195,7 +195,23 @@ class Service:
                 if self._ending:
                     return 0
             daemon.start()
-            self._wait(daemon, server)
+            while not self._ending:
+                self._sleep(LOOK_SECONDS)
+                if self._reload_asked:
+                    self._reload_asked = False
+                    try:
+                        daemon.reload()
+                    except DriftMonitorError as error:
+                        log(
+                            _logger,
+                            WARN,
+                            "reload_refused",
+                            "SIGHUP changed nothing.",
+                            problems=str(error).count("\n") + 1,
+                        )
+                if not server.is_alive and not self._ending:
+                    log(_logger, ERROR, "listener_dead", "The HTTP listener has died; the process ends.")
+                    os._exit(1)
             is_finished = daemon.stop()
         if not is_finished:
             log(_logger, WARN, "left_behind", "Work that does not end is left behind; the process ends without it.")
@@ -248,29 +264,26 @@ class Service:
         """The services, once the store answers; None where the service was ended before."""
         while not self._ending:
             try:
-                return self._open_services(stack)
+                with ExitStack() as trial:
+                    services = trial.enter_context(
+                        open_services(
+                            self._config,
+                            clock=self._clock,
+                            observe_step=self._options.observe_step,
+                            external_url=self._options.external_url,
+                            migrate_store=self._options.migrate_store,
+                            telemetry=self._telemetry,
+                        )
+                    )
+                    trial.enter_context(services.store.lock())
+                    declare(services, whole=True)
+                    stack.push(trial.pop_all())
+                    return services
             except StoreUnavailable as error:
                 self._telemetry.store_up(up=False)
                 log(_logger, WARN, "store_unavailable", f"Waiting for the store: {error}")
                 self._sleep(STORE_RETRY_SECONDS)
         return None
-
-    def _open_services(self, stack: ExitStack) -> Services:
-        with ExitStack() as trial:
-            services = trial.enter_context(
-                open_services(
-                    self._config,
-                    clock=self._clock,
-                    observe_step=self._options.observe_step,
-                    external_url=self._options.external_url,
-                    migrate_store=self._options.migrate_store,
-                    telemetry=self._telemetry,
-                )
-            )
-            trial.enter_context(services.store.lock())
-            declare(services, whole=True)
-            stack.push(trial.pop_all())
-            return services
 
     def _rebuild(self, old: Services) -> Services:
         """The services of the configuration file as it is now; store and listener stay."""
@@ -316,19 +329,3 @@ class Service:
         """Until that time has passed, or until something is asked for."""
         with suppress(Empty):
             self._wakeups.get(timeout=seconds)
-
-    def _wait(self, daemon: Daemon, server: WebServer) -> None:
-        while not self._ending:
-            self._sleep(LOOK_SECONDS)
-            if self._reload_asked:
-                self._reload_asked = False
-                self._reload_quietly(daemon)
-            if not server.is_alive and not self._ending:
-                log(_logger, ERROR, "listener_dead", "The HTTP listener has died; the process ends.")
-                os._exit(1)
-
-    def _reload_quietly(self, daemon: Daemon) -> None:
-        try:
-            daemon.reload()
-        except DriftMonitorError as error:
-            log(_logger, WARN, "reload_refused", "SIGHUP changed nothing.", problems=str(error).count("\n") + 1)

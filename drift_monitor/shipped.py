@@ -12,7 +12,9 @@ PROMETHEUS, GRAFANA = "config/prometheus", "config/grafana"
 
 def shipped(name: str) -> Path:
     """The file or folder of that name."""
-    return _root() / name
+    package = Path(__file__).parent
+    packed = package / "files"
+    return (packed if packed.is_dir() else package.parent) / name
 
 
 def shipped_files() -> Iterator[tuple[Path, Path]]:
@@ -22,9 +24,3 @@ def shipped_files() -> Iterator[tuple[Path, Path]]:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 yield path, Path(folder.name) / path.relative_to(folder)
-
-
-def _root() -> Path:
-    package = Path(__file__).parent
-    packed = package / "files"
-    return packed if packed.is_dir() else package.parent

@@ -208,27 +208,26 @@ def _send(services: Services, claimed: ClaimedNotification) -> Delivery:
         services.senders[receiver].send(notification.id, notification.body, services.clock.now())
     except DeliveryError as error:
         services.telemetry.notification_failed(receiver, integration, error.reason)
-        result = _retry_or_drop(services, claimed, error)
+        now = services.clock.now()
+        again = next_attempt(
+            claimed.attempt,
+            created_at=claimed.created_at,
+            at=now,
+            retry_after=error.retry_after,
+            draw=random.random,
+        )
+        if not error.retryable or again is None:
+            result = Delivery(outcome=DeliveryOutcome.DEAD, status_code=error.status_code, error=str(error))
+        else:
+            result = Delivery(
+                outcome=DeliveryOutcome.RETRY, status_code=error.status_code, error=str(error), delay=again - now
+            )
         if result.outcome is DeliveryOutcome.DEAD:
             services.telemetry.notification_dropped(receiver, integration)
         log(_logger, WARN, "notification_not_accepted", f"{error}; {result.outcome.value}.", **nouns)
         return result
     log(_logger, INFO, "notification_sent", "A notification was accepted.", **nouns)
     return Delivery(outcome=DeliveryOutcome.SENT)
-
-
-def _retry_or_drop(services: Services, claimed: ClaimedNotification, error: DeliveryError) -> Delivery:
-    now = services.clock.now()
-    again = next_attempt(
-        claimed.attempt,
-        created_at=claimed.created_at,
-        at=now,
-        retry_after=error.retry_after,
-        draw=random.random,
-    )
-    if not error.retryable or again is None:
-        return Delivery(outcome=DeliveryOutcome.DEAD, status_code=error.status_code, error=str(error))
-    return Delivery(outcome=DeliveryOutcome.RETRY, status_code=error.status_code, error=str(error), delay=again - now)
 
 
 def next_attempt(

@@ -16,8 +16,7 @@ from drift_monitor.config.loading import load
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import MeasurementStatus, Severity
 from drift_monitor.evaluation.on_demand import Evaluated, deliver_once, evaluate_now, requested_window
-from drift_monitor.queries.evaluations import EvaluatedAlert, Evaluation, evaluation_document
-from drift_monitor.store.measurements import Measurement
+from drift_monitor.queries.evaluations import EvaluatedAlert, evaluation_document
 from drift_monitor.store.runs import RunState
 from drift_monitor.words import count, minute, number, span
 
@@ -105,47 +104,35 @@ def _shown(result: Evaluated) -> Iterator[RenderableType]:
     window = f"  {span(run.window_start, run.key.window_end)}, {run.state.value}{stored}"
     yield Text.assemble((plain(run.key.monitor).plain, "bold"), window)
     if evaluation.measurements:
-        yield _measurements(evaluation)
+        shown = table(_COLUMNS, numbers=_COLUMNS[2:9])
+        for measurement in evaluation.measurements:
+            alarms = [alarm for alarm in evaluation.active if alarm.record.key.feature == measurement.feature]
+            psi = measurement.estimate(Metric.PSI)
+            shown.add_row(
+                plain(measurement.feature),
+                measurement.status.value,
+                count(measurement.live_rows),
+                count(measurement.reference_rows),
+                number(measurement.value(Metric.KL_LIVE_REFERENCE)),
+                number(measurement.value(Metric.KL_REFERENCE_LIVE)),
+                number(measurement.noise_floor),
+                number(measurement.value(Metric.PSI)),
+                "–" if psi.low is None else f"{number(psi.low)} to {number(psi.high)}",
+                measurement.direction.value if measurement.direction else "–",
+                Text(", ").join(_label(alarm) for alarm in alarms),
+            )
+        yield shown
     for alarm in evaluation.active:
-        yield _alarm(alarm)
+        record, rule = alarm.record, alarm.rule
+        value, since = record.alert.value, record.alert.since
+        whose = f"{record.key.feature}: " if record.key.feature else ""
+        said = "" if value is None else f" {value:.4g}"
+        began = "" if since is None else f" since {minute(since)}"
+        line = f"  {record.alert.phase.value} {rule.severity.value}: {whose}{rule.metric.value}{said}"
+        yield plain(f"{line}, threshold {rule.threshold:g}{began}", style=_STYLES[rule.severity])
     yield Text("")
-
-
-def _measurements(evaluation: Evaluation) -> RenderableType:
-    shown = table(_COLUMNS, numbers=_COLUMNS[2:9])
-    for measurement in evaluation.measurements:
-        alarms = [alarm for alarm in evaluation.active if alarm.record.key.feature == measurement.feature]
-        shown.add_row(
-            plain(measurement.feature),
-            measurement.status.value,
-            count(measurement.live_rows),
-            count(measurement.reference_rows),
-            number(measurement.value(Metric.KL_LIVE_REFERENCE)),
-            number(measurement.value(Metric.KL_REFERENCE_LIVE)),
-            number(measurement.noise_floor),
-            number(measurement.value(Metric.PSI)),
-            _interval(measurement),
-            measurement.direction.value if measurement.direction else "–",
-            Text(", ").join(_label(alarm) for alarm in alarms),
-        )
-    return shown
-
-
-def _interval(measurement: Measurement) -> str:
-    psi = measurement.estimate(Metric.PSI)
-    return "–" if psi.low is None else f"{number(psi.low)} to {number(psi.high)}"
 
 
 def _label(alarm: EvaluatedAlert) -> Text:
     state = "" if alarm.is_firing else " (pending)"
     return plain(f"{alarm.rule.id}{state}", style=_STYLES[alarm.rule.severity] if alarm.is_firing else "dim")
-
-
-def _alarm(alarm: EvaluatedAlert) -> Text:
-    record, rule = alarm.record, alarm.rule
-    value, since = record.alert.value, record.alert.since
-    whose = f"{record.key.feature}: " if record.key.feature else ""
-    said = "" if value is None else f" {value:.4g}"
-    began = "" if since is None else f" since {minute(since)}"
-    line = f"  {record.alert.phase.value} {rule.severity.value}: {whose}{rule.metric.value}{said}"
-    return plain(f"{line}, threshold {rule.threshold:g}{began}", style=_STYLES[rule.severity])

@@ -17,7 +17,6 @@ from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.queries.evaluations import (
     EvaluatedAlert,
     Evaluation,
-    JsonObject,
     bin_documents,
     feature_of,
     last_evaluation,
@@ -52,11 +51,34 @@ def _chart(
     yield from _heading(measurement)
     if measurement.value(Metric.PSI) is not None:
         yield Text("")
-        yield _values(measurement, units)
+        shown = table(("", "value", "95 %, noise taken off", "unit"), numbers=("value", "95 %, noise taken off"))
+        for metric in DIVERGENCES:
+            value, low, high, _ = measurement.estimate(metric)
+            interval = "–" if low is None else f"{words.number(low)} to {words.number(high)}"
+            shown.add_row(metric.label, words.number(value), interval, units if metric.unit else "")
+        shown.add_row("noise floor of KL", words.number(measurement.noise_floor), "", units)
+        yield shown
     bins = bin_documents(measurement, evaluation.specs.get(measurement.bin_spec or ""))
     if bins:
         yield Text("")
-        yield _bins(bins, units)
+        columns = ("bin", "reference", "", "live", "", f"KL live‖ref, {units}", f"KL ref‖live, {units}")
+        shown = table(columns, numbers=("reference", "live", columns[5], columns[6]))
+        reference = _shares([document["reference_count"] or 0 for document in bins])
+        live = _shares([document["live_count"] for document in bins])
+        longest = max(*reference, *live)
+        for document, before, now in zip(bins, reference, live, strict=True):
+            if document["label"] in _RESERVED and before == now == 0:
+                continue
+            shown.add_row(
+                plain(document["label"]),
+                words.percent(before),
+                Text(words.bar(before / longest if longest else 0.0, BAR), style="blue"),
+                words.percent(now),
+                Text(words.bar(now / longest if longest else 0.0, BAR), style="magenta"),
+                _signed(document["contribution_live_reference"]),
+                _signed(document["contribution_reference_live"]),
+            )
+        yield shown
     if alarms:
         yield Text("")
         yield from (plain(_alarm(alarm)) for alarm in alarms)
@@ -73,37 +95,6 @@ def _heading(measurement: Measurement) -> Iterator[Text]:
         yield plain(measurement.error, style="red")
     if measurement.value(Metric.PSI) is not None:
         yield Text(words.DIRECTION_SENTENCES[measurement.direction or Direction.NONE])
-
-
-def _values(measurement: Measurement, units: str) -> RenderableType:
-    shown = table(("", "value", "95 %, noise taken off", "unit"), numbers=("value", "95 %, noise taken off"))
-    for metric in DIVERGENCES:
-        value, low, high, _ = measurement.estimate(metric)
-        interval = "–" if low is None else f"{words.number(low)} to {words.number(high)}"
-        shown.add_row(metric.label, words.number(value), interval, units if metric.unit else "")
-    shown.add_row("noise floor of KL", words.number(measurement.noise_floor), "", units)
-    return shown
-
-
-def _bins(bins: list[JsonObject], units: str) -> RenderableType:
-    columns = ("bin", "reference", "", "live", "", f"KL live‖ref, {units}", f"KL ref‖live, {units}")
-    shown = table(columns, numbers=("reference", "live", columns[5], columns[6]))
-    reference = _shares([document["reference_count"] or 0 for document in bins])
-    live = _shares([document["live_count"] for document in bins])
-    longest = max(*reference, *live)
-    for document, before, now in zip(bins, reference, live, strict=True):
-        if document["label"] in _RESERVED and before == now == 0:
-            continue
-        shown.add_row(
-            plain(document["label"]),
-            words.percent(before),
-            Text(words.bar(before / longest if longest else 0.0, BAR), style="blue"),
-            words.percent(now),
-            Text(words.bar(now / longest if longest else 0.0, BAR), style="magenta"),
-            _signed(document["contribution_live_reference"]),
-            _signed(document["contribution_reference_live"]),
-        )
-    return shown
 
 
 def _shares(counts: list[int]) -> list[float]:

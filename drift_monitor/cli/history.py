@@ -7,7 +7,7 @@ import csv
 import importlib
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -88,19 +88,15 @@ def _write(found: Sequence[Measurement], shape: str, units: str, output: Path | 
             document: JsonObject = {"measurements": list(documents)} | ({"units": units} if units != "nats" else {})
             emit_json(document, output)
         case "csv":
-            emit(_csv(documents), output)
+            buffer = io.StringIO()
+            writer = csv.DictWriter(buffer, MEASUREMENT_COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(documents)
+            emit(buffer.getvalue(), output)
         case "parquet":
             emit_bytes(parquet_bytes(found), output)
         case _:
             emit_shown(_table(found), output=output)
-
-
-def _csv(documents: Iterator[JsonObject]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, MEASUREMENT_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(documents)
-    return buffer.getvalue()
 
 
 def _table(found: Sequence[Measurement]) -> RenderableType:

@@ -90,7 +90,11 @@ def add(
             store, matchers, starts_at=starts_at, ends_at=ends_at, duration=duration, author=who, comment=comment
         )
         state = read_silence(store, added.id)[1]
-        covered = _covered(config, store, added)
+        with store.read() as conn:
+            standing = active_alerts(conn, config)
+        covered = sum(
+            active.document["state"] == "firing" and added.covers(active.handling.labels) for active in standing
+        )
     _warn(config, matchers)
     if shape == "json":
         emit_json(silence_document(added, state))
@@ -140,13 +144,6 @@ def _meant(store: Store, text: str) -> str:
         if found is not None:
             return found
     return text
-
-
-def _covered(config: Config, store: Store, added: Silence) -> int:
-    """How many of the alerts that fire now have the labels."""
-    with store.read() as conn:
-        standing = active_alerts(conn, config)
-    return sum(active.document["state"] == "firing" and added.covers(active.handling.labels) for active in standing)
 
 
 def _warn(config: Config, matchers: Sequence[Matcher]) -> None:

@@ -80,7 +80,10 @@ def episode_table(summary: Summary) -> Table:
     table = Table(title=summary.title, box=box.SIMPLE_HEAD)
     for column in ("Feature", "Alerts", "First", "Last", "Peak"):
         table.add_column(column, justify="right" if column in ("Alerts", "Peak") else "left", overflow="fold")
-    for feature, episodes in _by_feature(summary.episodes).items():
+    grouped: dict[str, list[Episode]] = {}
+    for one in summary.episodes:
+        grouped.setdefault(one.key.feature or "(all rows)", []).append(one)
+    for feature, episodes in dict(sorted(grouped.items(), key=lambda item: -len(item[1]))).items():
         worst = max(episodes, key=lambda one: one.peak_value or 0.0)
         peak = "" if worst.peak_value is None else f"{worst.metric} {worst.peak_value:.2f}"
         first, last = episodes[0].opened_window, episodes[-1].opened_window
@@ -98,7 +101,11 @@ def counted(summary: Summary) -> str:
 def signposts(summary: Summary, *, url: str | None, config_file: Path, log_file: Path) -> Table:
     """Where to look next; `url` is None where nothing is served."""
     flags = f"--config.file {config_file} --monitor {summary.monitor}"
-    feature = summary.firing[0].key.feature if summary.firing else _last_feature(summary)
+    feature = (
+        summary.firing[0].key.feature
+        if summary.firing
+        else next((one.key.feature for one in reversed(summary.episodes) if one.key.feature), "FEATURE")
+    )
     program = program_name()
     served = {} if url is None else {"Pages": f"{url}/", "Metrics": f"{url}/metrics"}
     lines: Mapping[str, str] = {
@@ -132,17 +139,6 @@ def _first_alert(one: IncidentResult) -> Text:
         return Text("not found", style="bold red")
     hours = (one.episode.opened_window - one.incident.start) / timedelta(hours=1)
     return Text.assemble((f"after {hours:.0f} h", "green"), "\n", one.episode.key.rule)
-
-
-def _by_feature(episodes: Sequence[Episode]) -> Mapping[str, Sequence[Episode]]:
-    grouped: dict[str, list[Episode]] = {}
-    for one in episodes:
-        grouped.setdefault(one.key.feature or "(all rows)", []).append(one)
-    return dict(sorted(grouped.items(), key=lambda item: -len(item[1])))
-
-
-def _last_feature(summary: Summary) -> str:
-    return next((one.key.feature for one in reversed(summary.episodes) if one.key.feature), "FEATURE")
 
 
 def _belongs(episode: Episode, incident: Incident) -> bool:

@@ -68,7 +68,10 @@ def read_column(column: "pd.Series[Any]") -> ColumnValues:
     """The values of a frame's column. Raises InputError where they have no bins."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        return _read_categories(column)
+        codes = column.cat.codes.to_numpy()
+        rows = np.bincount(codes[codes >= 0], minlength=len(column.cat.categories)).tolist()
+        tally = [(value, count) for value, count in zip(column.cat.categories, rows, strict=True) if count]
+        return _column(column, Kind.CATEGORICAL, ValueType.TEXT, tally)
     if any(refused(dtype) for refused in _REFUSED):
         raise InputError(f"values of type {dtype} have no bins")
     try:
@@ -90,7 +93,29 @@ def profile(column: ColumnValues) -> Profile:
     """What binning needs to know of a reference column."""
     match column.kind:
         case Kind.NUMERIC:
-            return _numeric_profile(column)
+            values, value_type = column.values, column.value_type or ValueType.FLOAT
+            ends: tuple[Number | None, Number | None] = (None, None)
+            if isinstance(values, np.ndarray):
+                finite = values[np.isfinite(values)]
+                if len(finite):
+                    ends = (finite.min().item(), finite.max().item())
+                sample: Sequence[Number] = _sampled(finite).tolist()
+            else:
+                numbers = [
+                    (_exact(value, value_type), rows)
+                    for value, rows in values
+                    if (
+                        isinstance(value, int)
+                        or bool(np.isfinite(value) if isinstance(value, float) else value.is_finite())
+                    )
+                ]
+                if numbers:
+                    ends = (min(numbers)[0], max(numbers)[0])
+                places = np.repeat(np.arange(len(numbers)), [rows for _, rows in numbers])
+                sample = [numbers[place][0] for place in _sampled(places).tolist()]
+            return NumericProfile(
+                value_type=value_type, rows=column.rows, minimum=ends[0], maximum=ends[1], sample=sample
+            )
         case Kind.BOOLEAN:
             return BooleanProfile(rows=column.rows)
         case _:
@@ -124,13 +149,6 @@ def _column(
     return ColumnValues(
         kind=kind, value_type=value_type, rows=len(column), missing=len(column) - present, values=values
     )
-
-
-def _read_categories(column: "pd.Series[Any]") -> ColumnValues:
-    codes = column.cat.codes.to_numpy()
-    rows = np.bincount(codes[codes >= 0], minlength=len(column.cat.categories)).tolist()
-    tally = [(value, count) for value, count in zip(column.cat.categories, rows, strict=True) if count]
-    return _column(column, Kind.CATEGORICAL, ValueType.TEXT, tally)
 
 
 def _read_objects(column: "pd.Series[Any]", present: "pd.Series[Any]") -> ColumnValues:
@@ -179,23 +197,6 @@ def _kind_of(classes: set[ValueType], tally: Tally) -> tuple[Kind | None, ValueT
     return Kind.NUMERIC, ValueType.DECIMAL if ValueType.DECIMAL in classes or inexact else ValueType.FLOAT
 
 
-def _numeric_profile(column: ColumnValues) -> NumericProfile:
-    values, value_type = column.values, column.value_type or ValueType.FLOAT
-    ends: tuple[Number | None, Number | None] = (None, None)
-    if isinstance(values, np.ndarray):
-        finite = values[np.isfinite(values)]
-        if len(finite):
-            ends = (finite.min().item(), finite.max().item())
-        sample: Sequence[Number] = _sampled(finite).tolist()
-    else:
-        numbers = [(_exact(value, value_type), rows) for value, rows in values if _is_finite(value)]
-        if numbers:
-            ends = (min(numbers)[0], max(numbers)[0])
-        places = np.repeat(np.arange(len(numbers)), [rows for _, rows in numbers])
-        sample = [numbers[place][0] for place in _sampled(places).tolist()]
-    return NumericProfile(value_type=value_type, rows=column.rows, minimum=ends[0], maximum=ends[1], sample=sample)
-
-
 def _exact(value: Number, value_type: ValueType) -> Number:
     """A number in the type of its column, without rounding."""
     match value_type:
@@ -240,10 +241,6 @@ def _label_counts(column: ColumnValues, spec: CategoricalBins) -> Counts:
     for label, rows in _labels(column).items():
         counts[spec.ordinal(label)] += rows
     return counts
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int) or bool(np.isfinite(value) if isinstance(value, float) else value.is_finite())
 
 
 def _labels(column: ColumnValues) -> Mapping[str, int]:

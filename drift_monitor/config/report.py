@@ -108,7 +108,24 @@ class Report(Generic[RootT]):
     def read(self) -> None:
         """Read the whole document, once, and note what is wrong with each key by itself."""
         for path, sections, written in self.sections():
-            self._check_keys(path, sections, written)
+            known, section = keys_of(sections), sections[0]
+            for key in section.filled_in.intersection(written):
+                self._add_unknown((*path, key), known)
+            files = [
+                ((key, f"{key}_file"), field.is_required()) for key, field in known.items() if f"{key}_file" in known
+            ]
+            needed = (*section.exactly_one, *(pair for pair, is_required in files if is_required))
+            for group in needed:
+                if not _PLANNED_KINDS.intersection(written) and _meant(written, known).isdisjoint(group):
+                    self.add(path, f"needs one of {', '.join(group)}", at_key=True)
+            for group in (*needed, *section.at_most_one, *(pair for pair, is_required in files if not is_required)):
+                present = [key for key in group if key in written]
+                if len(present) > 1:
+                    self.add(
+                        (*path, present[1]), f"excludes {present[0]}", f"keep one of {', '.join(group)}", at_key=True
+                    )
+                # Not `_break`: the section and whatever holds it can still be checked without these keys.
+                self._broken.setdefault(path, set()).update(present[1:])
         if self.secrets:
             self._value = copy.deepcopy(self.document.value)
             for path, secret in self.secrets.items():
@@ -155,23 +172,6 @@ class Report(Generic[RootT]):
     def _break(self, path: Path_) -> None:
         for length, part in enumerate(path):
             self._broken.setdefault(path[:length], set()).add(str(part))
-
-    def _check_keys(self, path: Path_, sections: Sections, written: Mapping[str, Any]) -> None:
-        """Keys that exclude each other or are set by the service itself, which pydantic can't say."""
-        known, section = keys_of(sections), sections[0]
-        for key in section.filled_in.intersection(written):
-            self._add_unknown((*path, key), known)
-        files = [((key, f"{key}_file"), field.is_required()) for key, field in known.items() if f"{key}_file" in known]
-        needed = (*section.exactly_one, *(pair for pair, is_required in files if is_required))
-        for group in needed:
-            if not _PLANNED_KINDS.intersection(written) and _meant(written, known).isdisjoint(group):
-                self.add(path, f"needs one of {', '.join(group)}", at_key=True)
-        for group in (*needed, *section.at_most_one, *(pair for pair, is_required in files if not is_required)):
-            present = [key for key in group if key in written]
-            if len(present) > 1:
-                self.add((*path, present[1]), f"excludes {present[0]}", f"keep one of {', '.join(group)}", at_key=True)
-            # Not `_break`: the section and whatever holds it can still be checked without these keys.
-            self._broken.setdefault(path, set()).update(present[1:])
 
     def _add_detail(self, detail: ErrorDetails) -> None:
         """One of pydantic's mistakes in our words."""

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from drift_monitor.config.document import parse_document, read_text
 from drift_monitor.config.fields import FileName, Secret, Section, mistake
-from drift_monitor.config.report import Draft, Report
+from drift_monitor.config.report import Report
 
 _BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
 _HEADERS = (
@@ -125,29 +125,24 @@ def load_web(path: Path | str, environ: Mapping[str, str] | None = None) -> WebC
     written = report.at(("tls_server_config",))
     draft = report.draft(TlsConfig, ("tls_server_config",)) if written is not None else None
     if draft is not None:
-        _check_tls(report, draft, path.parent)
+        tls = draft.section
+        verifies = tls.client_auth_type is not ClientAuth.NONE
+        if draft.intact("client_auth_type", "client_ca_file") and verifies != (tls.client_ca_file is not None):
+            key = "client_auth_type" if verifies else "client_ca_file"
+            hint = "add client_ca_file" if verifies else f"add client_auth_type: {ClientAuth.REQUIRE_AND_VERIFY.value}"
+            other = "client_ca_file" if verifies else "client_auth_type"
+            report.add((*draft.path, key), f"needs {other} as well", hint, at_key=True)
+        for key, name in tls.files().items():
+            if not draft.intact(key):
+                continue
+            try:
+                with (path.parent / name).open("rb"):
+                    pass
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or "not a file name"
+                report.add((*draft.path, key), f"the file can't be read: {reason}", f"looked for {path.parent / name}")
     config = report.finish()
     if config.tls is None:
         return config
     files = {key: path.parent / file for key, file in config.tls.files().items()}
     return config.model_copy(update={"tls": config.tls.model_copy(update=files)})
-
-
-def _check_tls(report: Report[WebConfig], draft: Draft[TlsConfig], directory: Path) -> None:
-    """Clients are verified against a file or not at all, and every file can be read."""
-    tls = draft.section
-    verifies = tls.client_auth_type is not ClientAuth.NONE
-    if draft.intact("client_auth_type", "client_ca_file") and verifies != (tls.client_ca_file is not None):
-        key = "client_auth_type" if verifies else "client_ca_file"
-        hint = "add client_ca_file" if verifies else f"add client_auth_type: {ClientAuth.REQUIRE_AND_VERIFY.value}"
-        other = "client_ca_file" if verifies else "client_auth_type"
-        report.add((*draft.path, key), f"needs {other} as well", hint, at_key=True)
-    for key, name in tls.files().items():
-        if not draft.intact(key):
-            continue
-        try:
-            with (directory / name).open("rb"):
-                pass
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "not a file name"
-            report.add((*draft.path, key), f"the file can't be read: {reason}", f"looked for {directory / name}")

@@ -151,45 +151,24 @@ def advance(state: AlertState, observation: Observation, rule: Rule, at: datetim
         reason = f"{rule.metric.value} unknown{cause}: stays {state.phase.value}"
         return Transition(state=state, change=Change.NONE, reason=reason)
     if observation.verdict is Verdict.BREACH:
-        return _breached(state, value, rule, at, revision)
-    return _quieted(state, value, rule)
-
-
-def replay(before: AlertState, steps: Iterable[ReplayStep], rule: Rule) -> list[Transition]:
-    """One transition a step, from the state stored before the first of them. Windows must come in order."""
-    transitions: list[Transition] = []
-    state, last = before, None
-    for at, revision, observation in steps:
-        if last is not None and at <= last:
-            raise InputError(f"windows must be replayed in order: {at.isoformat()} follows {last.isoformat()}")
-        transition = advance(state, observation, rule, at, revision)
-        transitions.append(transition)
-        state, last = transition.state, at
-    return transitions
-
-
-def _breached(state: AlertState, value: float, rule: Rule, at: datetime, revision: int) -> Transition:
-    after = replace(
-        state,
-        phase=AlertPhase.PENDING if state.phase is AlertPhase.INACTIVE else state.phase,
-        breaches=state.breaches + 1,
-        quiets=0,
-        since=state.since or at,
-        peak=rule.worse(value, state.peak),
-        value=value,
-    )
-    finding = f"{_finding(rule, value)} {rule.side} {_threshold_text(rule.threshold)}"
-    if state.phase is AlertPhase.FIRING:
-        return Transition(state=after, change=Change.NONE, reason=f"{finding}: still firing")
-    reason = f"{finding} for {after.breaches} of {_windows(rule.for_windows)}"
-    if after.breaches >= rule.for_windows:
-        fired = replace(after, phase=AlertPhase.FIRING, fired_at=at, fired_revision=revision)
-        return Transition(state=fired, change=Change.FIRED, reason=reason)
-    change = Change.PENDING if state.phase is AlertPhase.INACTIVE else Change.NONE
-    return Transition(state=after, change=change, reason=reason)
-
-
-def _quieted(state: AlertState, value: float, rule: Rule) -> Transition:
+        after = replace(
+            state,
+            phase=AlertPhase.PENDING if state.phase is AlertPhase.INACTIVE else state.phase,
+            breaches=state.breaches + 1,
+            quiets=0,
+            since=state.since or at,
+            peak=rule.worse(value, state.peak),
+            value=value,
+        )
+        finding = f"{_finding(rule, value)} {rule.side} {_threshold_text(rule.threshold)}"
+        if state.phase is AlertPhase.FIRING:
+            return Transition(state=after, change=Change.NONE, reason=f"{finding}: still firing")
+        reason = f"{finding} for {after.breaches} of {_windows(rule.for_windows)}"
+        if after.breaches >= rule.for_windows:
+            fired = replace(after, phase=AlertPhase.FIRING, fired_at=at, fired_revision=revision)
+            return Transition(state=fired, change=Change.FIRED, reason=reason)
+        change = Change.PENDING if state.phase is AlertPhase.INACTIVE else Change.NONE
+        return Transition(state=after, change=change, reason=reason)
     finding = f"{_finding(rule, value)} not {rule.side} {_threshold_text(rule.threshold)}"
     if state.phase is AlertPhase.INACTIVE:
         return Transition(state=INACTIVE, change=Change.NONE, reason=finding)
@@ -203,6 +182,19 @@ def _quieted(state: AlertState, value: float, rule: Rule) -> Transition:
     left = rule.keep_firing_for + 1 - quiets
     held = replace(state, breaches=0, quiets=quiets, value=value)
     return Transition(state=held, change=Change.NONE, reason=f"{reason}: keeps firing, resolves after {left} more")
+
+
+def replay(before: AlertState, steps: Iterable[ReplayStep], rule: Rule) -> list[Transition]:
+    """One transition a step, from the state stored before the first of them. Windows must come in order."""
+    transitions: list[Transition] = []
+    state, last = before, None
+    for at, revision, observation in steps:
+        if last is not None and at <= last:
+            raise InputError(f"windows must be replayed in order: {at.isoformat()} follows {last.isoformat()}")
+        transition = advance(state, observation, rule, at, revision)
+        transitions.append(transition)
+        state, last = transition.state, at
+    return transitions
 
 
 def _finding(rule: Rule, value: float) -> str:

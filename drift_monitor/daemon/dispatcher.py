@@ -40,10 +40,28 @@ class Dispatcher:
         if self._draining.is_set():
             return
         services = self._services()
-        self._plan(services)
-        self._tell_lag(services)
+        now = services.clock.now()
+        for monitor in services.config.monitors:
+            if now >= self._look_at.get(monitor.name, now):
+                planned = plan_windows(services, monitor)
+                self._look_at[monitor.name] = min(planned.next_due, now + self._settings.replan)
+        with services.store.read() as conn:
+            waiting = runs.backlog(conn)
+            now = services.store.now(conn)
+        oldest = min((backlog.oldest_due for backlog in waiting.values() if backlog.oldest_due), default=now)
+        services.telemetry.lagging((now - oldest).total_seconds())
         while not self._draining.is_set() and self._free.acquire(blocking=False):
-            if not self._start_one(services):
+            is_handed_over = False
+            try:
+                claim = self._claim(services)
+                if claim is not None:
+                    self._pool.submit(self._work, claim)
+                    is_handed_over = True
+            finally:
+                # Whatever went wrong: a permit that is kept after a failed claim is a worker fewer until the restart.
+                if not is_handed_over:
+                    self._free.release()
+            if not is_handed_over:
                 return
 
     def forget_plans(self) -> None:
@@ -64,20 +82,6 @@ class Dispatcher:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _plan(self, services: Services) -> None:
-        now = services.clock.now()
-        for monitor in services.config.monitors:
-            if now >= self._look_at.get(monitor.name, now):
-                planned = plan_windows(services, monitor)
-                self._look_at[monitor.name] = min(planned.next_due, now + self._settings.replan)
-
-    def _tell_lag(self, services: Services) -> None:
-        with services.store.read() as conn:
-            waiting = runs.backlog(conn)
-            now = services.store.now(conn)
-        oldest = min((backlog.oldest_due for backlog in waiting.values() if backlog.oldest_due), default=now)
-        services.telemetry.lagging((now - oldest).total_seconds())
-
     def _claim(self, services: Services) -> Claim | None:
         monitors = [monitor.name for monitor in services.config.monitors]
         claim = services.store.transact(
@@ -86,20 +90,6 @@ class Dispatcher:
         if claim is not None:
             services.observe_step(Step.CLAIM_AFTER_COMMIT, f"{claim.key.monitor}/{claim.key.window_end.isoformat()}")
         return claim
-
-    def _start_one(self, services: Services) -> bool:
-        """Claim a run and hand it to a worker; False where none is due. The permit is the worker's only then."""
-        is_handed_over = False
-        try:
-            claim = self._claim(services)
-            if claim is not None:
-                self._pool.submit(self._work, claim)
-                is_handed_over = True
-        finally:
-            # Whatever went wrong: a permit that is kept after a failed claim is a worker fewer until the restart.
-            if not is_handed_over:
-                self._free.release()
-        return is_handed_over
 
     def _work(self, claim: Claim | None) -> None:
         try:

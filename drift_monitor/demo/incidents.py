@@ -92,7 +92,20 @@ def plan_incidents(candidates: Sequence[Candidate], *, seed: int, until: datetim
         chosen = choices[int(rng.integers(len(choices)))]
         start = until - timedelta(hours=round(days * 24)) + timedelta(hours=int(rng.integers(_LATER_HOURS)))
         lasting = timedelta(hours=int(rng.integers(*_LASTING_HOURS)))
-        incidents.append(_make_incident(chosen, start, start + lasting, rng))
+        share = round(float(rng.uniform(*chosen.share)), 2)
+        value = round(float(rng.uniform(*chosen.value)), 2) if isinstance(chosen.value, tuple) else chosen.value
+        incidents.append(
+            Incident(
+                kind=chosen.kind,
+                feature=chosen.feature,
+                start=start,
+                end=start + lasting,
+                description=chosen.description.format(share=f"{share:.0%}", value=value),
+                share=share,
+                value=value,
+                centre=chosen.centre,
+            )
+        )
     last = incidents[-1]
     return (*incidents[:-1], replace(last, end=until + timedelta(hours=24)))
 
@@ -118,21 +131,6 @@ def apply_incident(incident: Incident, column: DemoColumn, rng: np.random.Genera
 
 _PLAN_STREAM = 7_001
 """Keeps the random numbers of the plan apart from those of the rows."""
-
-
-def _make_incident(chosen: Candidate, start: datetime, end: datetime, rng: np.random.Generator) -> Incident:
-    share = round(float(rng.uniform(*chosen.share)), 2)
-    value = round(float(rng.uniform(*chosen.value)), 2) if isinstance(chosen.value, tuple) else chosen.value
-    return Incident(
-        kind=chosen.kind,
-        feature=chosen.feature,
-        start=start,
-        end=end,
-        description=chosen.description.format(share=f"{share:.0%}", value=value),
-        share=share,
-        value=value,
-        centre=chosen.centre,
-    )
 
 
 def _without(values: NDArray[Any], label: object, rng: np.random.Generator) -> NDArray[Any]:

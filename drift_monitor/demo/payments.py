@@ -248,18 +248,6 @@ def draw_hour(seed: int, hour: datetime, incidents: Sequence[Incident]) -> list[
     weekend = hour.weekday() >= 5
     rows = int(rng.poisson(ROWS_AN_HOUR * (1 + 0.6 * daily) * (1 - 0.15 * weekend)))
     seconds = np.sort(rng.integers(0, 3600, rows))
-    columns = _draw_columns(rng, rows, daily, weekend)
-    for number, incident in enumerate(incidents):
-        if incident.is_active(hour):
-            # A generator of its own: an incident changes no other column's random numbers.
-            own_rng = np.random.default_rng([*stream, 1 + number])
-            columns[incident.feature] = apply_incident(incident, columns[incident.feature], own_rng)
-    start = f"{hour:%Y-%m-%dT%H}"
-    paid_at = [start + _WITHIN_HOUR[second] for second in seconds.tolist()]
-    return list(zip(paid_at, *(_to_sql(columns[feature], feature) for feature in FEATURES), strict=True))
-
-
-def _draw_columns(rng: np.random.Generator, rows: int, daily: float, weekend: bool) -> dict[str, DemoColumn]:
     amount = np.round(rng.lognormal(3.3 + 0.03 * daily + 0.08 * weekend, 0.9, rows), 2)
     tipped = rng.random(rows) < 0.34 + 0.05 * weekend
     mobile = 0.06 * weekend
@@ -277,7 +265,15 @@ def _draw_columns(rng: np.random.Generator, rows: int, daily: float, weekend: bo
         "device": (rng.choice(DEVICES, rows, p=(0.36 + mobile, 0.31, 0.25 - mobile, 0.08)), 0.04),
         "merchant_category": (rng.choice(CATEGORIES, rows, p=_CATEGORY_SHARES), 0.01),
     }
-    return {name: DemoColumn(values, rng.random(rows) < missing) for name, (values, missing) in drawn.items()}
+    columns = {name: DemoColumn(values, rng.random(rows) < missing) for name, (values, missing) in drawn.items()}
+    for number, incident in enumerate(incidents):
+        if incident.is_active(hour):
+            # A generator of its own: an incident changes no other column's random numbers.
+            own_rng = np.random.default_rng([*stream, 1 + number])
+            columns[incident.feature] = apply_incident(incident, columns[incident.feature], own_rng)
+    start = f"{hour:%Y-%m-%dT%H}"
+    paid_at = [start + _WITHIN_HOUR[second] for second in seconds.tolist()]
+    return list(zip(paid_at, *(_to_sql(columns[feature], feature) for feature in FEATURES), strict=True))
 
 
 def _long_tail(labels: int, exponent: float) -> NDArray[np.float64]:

@@ -85,7 +85,21 @@ def commit(
             return 0
         updates = _judge_in_order(conn, monitor, claims, outcomes, rows)
         judged = list(zip(claims, outcomes, updates, strict=False))
-        leases.confirm_all(conn, [(claim, _result(outcome, update)) for claim, outcome, update in judged])
+        leases.confirm_all(
+            conn,
+            [
+                (
+                    claim,
+                    RunResult(
+                        rows_read=outcome.rows_read,
+                        newest=outcome.newest,
+                        result={"live_rows": outcome.rows},
+                        alert_states=[record.to_json() for record in update.records],
+                    ),
+                )
+                for claim, outcome, update in judged
+            ],
+        )
         changed = pane_store.save(conn, monitor.name, table.fresh_counts, table.fresh_rows)
         measurements.save(conn, [found for _, outcome, _ in judged for found in outcome.watched.measurements])
         _record(services, conn, monitor, judged, rows, notify_past=notify_past)
@@ -153,7 +167,12 @@ def _judge_in_order(
             observations=rules.observe(monitor.rules, outcome.watched),
         )
         if last is None or window.at > last:
-            update = _advanced(monitor, states, window)
+            steps = rules.advance_all(monitor.rules, states, window)
+            update = AlertUpdate(
+                how=UpdateKind.ADVANCE,
+                records=rules.records(window.observations, steps),
+                transitions={**steps, **rules.removed(states, window.observations)},
+            )
             states |= {key: step.state for key, step in update.transitions.items()}
             last = window.at if update.transitions else last
         elif claim.trigger is not Trigger.REVISION:
@@ -194,15 +213,6 @@ class Past:
         ]
 
 
-def _advanced(monitor: MonitorConfig, present: Mapping[AlertKey, AlertState], window: Window) -> AlertUpdate:
-    steps = rules.advance_all(monitor.rules, present, window)
-    return AlertUpdate(
-        how=UpdateKind.ADVANCE,
-        records=rules.records(window.observations, steps),
-        transitions={**steps, **rules.removed(present, window.observations)},
-    )
-
-
 def _shown(monitor: MonitorConfig, before: Mapping[AlertKey, AlertState], window: Window) -> AlertUpdate:
     """Later windows are not looked at, or the past would cost the more the later it is filled in."""
     steps = rules.advance_all(monitor.rules, before, window)
@@ -239,15 +249,6 @@ def _moves_reference(monitor: MonitorConfig, outcome: EvaluationResult, update: 
         return False
     edges = (Change.FIRED, Change.RESOLVED)
     return any(key.feature and step.change in edges for key, step in update.transitions.items())
-
-
-def _result(outcome: EvaluationResult, update: AlertUpdate) -> RunResult:
-    return RunResult(
-        rows_read=outcome.rows_read,
-        newest=outcome.newest,
-        result={"live_rows": outcome.rows},
-        alert_states=[record.to_json() for record in update.records],
-    )
 
 
 def _revisions(

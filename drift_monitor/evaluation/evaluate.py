@@ -189,7 +189,13 @@ def evaluate_together(
 ) -> Committed:
     """Evaluate claimed windows, oldest first, and commit them at once: all, or those that `commit` takes."""
     if reference_spans(monitor, window_of(monitor, claims[0].key.window_end)):
-        gathered = replace(gathered, drifting_since=_drifting_since(services, monitor))
+        with services.store.read() as conn:
+            episodes = alert_store.open_episodes(conn, monitor.name)
+        since: dict[str, datetime] = {}
+        for episode in episodes:
+            feature = episode.key.feature
+            since[feature] = min(episode.opened_window, since.get(feature, episode.opened_window))
+        gathered = replace(gathered, drifting_since=since)
     paths = [f"{monitor.name}/{claim.key.window_end.isoformat()}/{claim.key.revision}" for claim in claims]
     for path in paths:
         services.observe_step(Step.PANES_READ, path)
@@ -259,17 +265,6 @@ def compute(monitor: MonitorConfig, gathered: Gathered, keys: Sequence[RunKey]) 
             )
         )
     return results
-
-
-def _drifting_since(services: Services, monitor: MonitorConfig) -> dict[str, datetime]:
-    """Per feature, the window in which its oldest open episode began."""
-    with services.store.read() as conn:
-        episodes = alert_store.open_episodes(conn, monitor.name)
-    since: dict[str, datetime] = {}
-    for episode in episodes:
-        feature = episode.key.feature
-        since[feature] = min(episode.opened_window, since.get(feature, episode.opened_window))
-    return since
 
 
 def _sides(monitor: MonitorConfig, gathered: Gathered, name: str, window: Span) -> Sides:

@@ -77,8 +77,19 @@ def plan_windows(services: Services, monitor: MonitorConfig) -> Planned:
         kept, missed = due[-monitor.catch_up :], due[: -monitor.catch_up]
         skipped = runs.skip(conn, _runs(monitor, missed), f"downtime: older than catch_up {monitor.catch_up} windows")
         planned = runs.plan(conn, _runs(monitor, kept))
-        skipped += leases.skip_overdue(conn, monitor.name, keep=monitor.catch_up, reason=_overdue(monitor))
-        upcoming = _upcoming(monitor, due[-1].window_end if due else last or now)
+        skipped += leases.skip_overdue(
+            conn,
+            monitor.name,
+            keep=monitor.catch_up,
+            reason=f"outage: more than catch_up {monitor.catch_up} windows were waiting",
+        )
+        upcoming = next_slot(
+            monitor.schedule,
+            monitor.grid,
+            settle=monitor.settle,
+            jitter=jitter(monitor.name, monitor.schedule),
+            after=due[-1].window_end if due else last or now,
+        )
         monitors.set_next(conn, monitor.name, upcoming.window_end)
         if planned or skipped:
             services.observe_step(Step.PLAN_BEFORE_COMMIT, monitor.name)
@@ -150,19 +161,5 @@ def _due_slots(monitor: MonitorConfig, last: datetime | None, now: datetime) -> 
     return [slot for slot in since if slot.due <= now]
 
 
-def _upcoming(monitor: MonitorConfig, after: datetime) -> Slot:
-    return next_slot(
-        monitor.schedule,
-        monitor.grid,
-        settle=monitor.settle,
-        jitter=jitter(monitor.name, monitor.schedule),
-        after=after,
-    )
-
-
 def _runs(monitor: MonitorConfig, due: Sequence[Slot]) -> list[PlannedRun]:
     return [planned_run(monitor, slot.window_end, slot.due, Trigger.SCHEDULE) for slot in due]
-
-
-def _overdue(monitor: MonitorConfig) -> str:
-    return f"outage: more than catch_up {monitor.catch_up} windows were waiting"

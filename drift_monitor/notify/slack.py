@@ -70,25 +70,20 @@ def _blocks(group: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     yield {"type": "section", **({"text": _plain(verdict, MAX_SECTION)} if verdict else {}), "fields": fields}
     bins = wording.bins(group)
     if bins:
-        yield {"type": "section", "text": _mrkdwn(_bars(bins))}
+        lines = [f"{'':{_LABEL}} {'reference':{_BAR + 7}}   live"]
+        for bin, *lengths in wording.scaled(bins):
+            label = shorten(one_line(bin["label"]), _LABEL).ljust(_LABEL)
+            reference, live = (
+                f"{bar(length, _BAR)} {percent(share):>6}"[: _BAR + 8]
+                for length, share in zip(lengths, (bin["reference_share"], bin["live_share"]), strict=True)
+            )
+            lines.append(f"{label} {reference} → {live}".rstrip())
+        # A backtick would end the code.
+        code = "\n".join(lines).replace("`", "ˋ")
+        yield {"type": "section", "text": _mrkdwn(f"```{escape(code, MAX_SECTION - 6)}```")}
     links = [f"<{_address(url)}|{word}>" for word, url in wording.links(first).items()]
     if links:
         yield {"type": "section", "text": _mrkdwn(" · ".join(links))}
-
-
-def _bars(bins: Sequence[Mapping[str, Any]]) -> str:
-    """A block of code: one line a bin, reference left, live right, on one scale."""
-    lines = [f"{'':{_LABEL}} {'reference':{_BAR + 7}}   live"]
-    for bin, *lengths in wording.scaled(bins):
-        label = shorten(one_line(bin["label"]), _LABEL).ljust(_LABEL)
-        reference, live = (
-            f"{bar(length, _BAR)} {percent(share):>6}"[: _BAR + 8]
-            for length, share in zip(lengths, (bin["reference_share"], bin["live_share"]), strict=True)
-        )
-        lines.append(f"{label} {reference} → {live}".rstrip())
-    # A backtick would end the code.
-    code = "\n".join(lines).replace("`", "ˋ")
-    return f"```{escape(code, MAX_SECTION - 6)}```"
 
 
 def _plain(text: str, limit: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from drift_monitor.evaluation.reference import (
     reference_dataset,
     reference_source,
 )
-from drift_monitor.sources.dataset import Dataset, Description
+from drift_monitor.sources.dataset import Description
 from drift_monitor.sources.source import Source
 
 Path_ = tuple[str | int, ...]
@@ -59,7 +59,12 @@ def _check_monitor(
         yield ConnectProblem(path=(*path, key), message=str(error))
         return
     features = configured_features(monitor, description.columns)
-    yield from _check_features(source, dataset, features, path, monitor)
+    found = source.describe_features(dataset, [feature.column for feature in features])
+    for position, feature in enumerate(features):
+        info = found[feature.name]
+        if isinstance(info, FeatureError):
+            place = (*path, "features") if monitor.features == "all" else (*path, "features", position)
+            yield ConnectProblem(path=place, message=str(info))
     yield from _left_out(monitor, description, path)
     end = monitor.grid.last_settled(now, monitor.settle)
     try:
@@ -89,17 +94,6 @@ def _check_reference(
     for info in found.values():
         if isinstance(info, FeatureError):
             yield ConnectProblem(path=place, message=f"reference: {info}")
-
-
-def _check_features(
-    source: Source, dataset: Dataset, features: Sequence[WatchedFeature], path: Path_, monitor: MonitorConfig
-) -> Iterator[ConnectProblem]:
-    found = source.describe_features(dataset, [feature.column for feature in features])
-    for position, feature in enumerate(features):
-        info = found[feature.name]
-        if isinstance(info, FeatureError):
-            place = (*path, "features") if monitor.features == "all" else (*path, "features", position)
-            yield ConnectProblem(path=place, message=str(info))
 
 
 def _left_out(monitor: MonitorConfig, description: Description, path: Path_) -> Iterator[ConnectProblem]:

@@ -72,7 +72,13 @@ def inspect_table(source: Source, table: str) -> Inspection:
     """Find a table's time column and its history. Raises InputError with what to do where that can't be done."""
     description = _describe(source, table)
     indexed = source.indexed_columns(_dataset(table))
-    columns = _time_columns(description, indexed)
+    ranked = []
+    for position, info in enumerate(description.columns.values()):
+        rank = _name_rank(info.name)
+        if info.is_time or (rank < len(_TIME_NAMES) and info.kind in (Kind.NUMERIC, Kind.CATEGORICAL)):
+            later = re.fullmatch(_LATER_TIMES, info.name, re.IGNORECASE) is not None
+            ranked.append(((not info.is_time, later, rank, info.name not in indexed, position), info))
+    columns = [info for _, info in sorted(ranked, key=lambda item: item[0])]
     for column in columns:
         found = _inspected(source, table, description, column)
         if found is not None:
@@ -104,17 +110,6 @@ def _dataset(table: str, time_column: str | None = None, time_zone: ZoneInfo | N
     return Dataset(monitor="init", table=table, time_column=time_column, time_zone=time_zone)
 
 
-def _time_columns(description: Description, indexed: frozenset[str]) -> list[ColumnInfo]:
-    """Columns that may hold the time of a row, most likely first."""
-    ranked = []
-    for position, info in enumerate(description.columns.values()):
-        rank = _name_rank(info.name)
-        if info.is_time or (rank < len(_TIME_NAMES) and info.kind in (Kind.NUMERIC, Kind.CATEGORICAL)):
-            later = re.fullmatch(_LATER_TIMES, info.name, re.IGNORECASE) is not None
-            ranked.append(((not info.is_time, later, rank, info.name not in indexed, position), info))
-    return [info for _, info in sorted(ranked, key=lambda item: item[0])]
-
-
 def _name_rank(name: str) -> int:
     ranks = (rank for rank, pattern in enumerate(_TIME_NAMES) if re.fullmatch(pattern, name, re.IGNORECASE))
     return next(ranks, len(_TIME_NAMES))
@@ -133,25 +128,21 @@ def _inspected(source: Source, table: str, description: Description, column: Col
         newest = source.read(dataset, [], [_EVER]).newest[0]
         if newest is None or newest < _PLAUSIBLE:
             return None
-        history = _history(source, dataset, newest)
+        end = newest.replace(minute=0, second=0, microsecond=0) + HOUR
+        hours = [Span(end - (hour + 1) * HOUR, end - hour * HOUR) for hour in range(_HOURLY_DAYS * 24)]
+        days = [Span(end - (day + 1) * DAY, end - day * DAY) for day in range(_HOURLY_DAYS, _DAILY_DAYS)]
+        older = Span(_EVER.start, days[-1].start)
+        *rows, older_rows = source.read(dataset, [], [*hours, *days, older]).rows.tolist()
+        filled = [span for span, count in zip([*hours, *days], rows, strict=True) if count]
+        daily = [sum(rows[24 * day : 24 * day + 24]) for day in range(_HOURLY_DAYS)] + rows[len(hours) :]
+        start = days[-1].start if older_rows else filled[-1].start
+        kept = -((start - end) // DAY)
+        history = TableHistory(
+            start=start, end=end, newest=newest, daily=tuple(reversed(daily[:kept])), is_longer=bool(older_rows)
+        )
     except DatasetError:
         return None
     return Inspection(dataset=dataset, description=description, time_column=column, is_naive=is_naive, history=history)
-
-
-def _history(source: Source, dataset: Dataset, newest: datetime) -> TableHistory:
-    end = newest.replace(minute=0, second=0, microsecond=0) + HOUR
-    hours = [Span(end - (hour + 1) * HOUR, end - hour * HOUR) for hour in range(_HOURLY_DAYS * 24)]
-    days = [Span(end - (day + 1) * DAY, end - day * DAY) for day in range(_HOURLY_DAYS, _DAILY_DAYS)]
-    older = Span(_EVER.start, days[-1].start)
-    *rows, older_rows = source.read(dataset, [], [*hours, *days, older]).rows.tolist()
-    filled = [span for span, count in zip([*hours, *days], rows, strict=True) if count]
-    daily = [sum(rows[24 * day : 24 * day + 24]) for day in range(_HOURLY_DAYS)] + rows[len(hours) :]
-    start = days[-1].start if older_rows else filled[-1].start
-    kept = -((start - end) // DAY)
-    return TableHistory(
-        start=start, end=end, newest=newest, daily=tuple(reversed(daily[:kept])), is_longer=bool(older_rows)
-    )
 
 
 def _without_time(tried: Sequence[ColumnInfo]) -> str:

@@ -96,7 +96,19 @@ class Profiler:
     def _guarded(self, scan: Scan, asked: Sequence[ProfileRequest], rows: int, sampled: int) -> Found:
         """Profile all; where that is refused, by halves, until the guilty feature stands alone."""
         try:
-            return self._profiled(scan, asked, rows, sampled)
+            numbers, labelled, others = (
+                [request for request in asked if request.info.kind is kind]
+                for kind in (Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN)
+            )
+            dialect = self._session.dialect
+            if isinstance(dialect, PushDialect):
+                found = {
+                    **self._pushed_numbers(dialect, scan, numbers, rows, sampled),
+                    **self._pushed_labels(dialect, scan, labelled, rows),
+                }
+            else:
+                found = self._streamed(scan, numbers, labelled, rows, sampled)
+            return {**found, **{request.column.feature: BooleanProfile(rows=rows) for request in others}}
         except StatementRefused as refused:
             if len(asked) == 1:
                 column = asked[0].column
@@ -106,21 +118,6 @@ class Profiler:
             **self._guarded(scan, asked[:half], rows, sampled),
             **self._guarded(scan, asked[half:], rows, sampled),
         }
-
-    def _profiled(self, scan: Scan, asked: Sequence[ProfileRequest], rows: int, sampled: int) -> Found:
-        numbers, labelled, others = (
-            [request for request in asked if request.info.kind is kind]
-            for kind in (Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN)
-        )
-        dialect = self._session.dialect
-        if isinstance(dialect, PushDialect):
-            found = {
-                **self._pushed_numbers(dialect, scan, numbers, rows, sampled),
-                **self._pushed_labels(dialect, scan, labelled, rows),
-            }
-        else:
-            found = self._streamed(scan, numbers, labelled, rows, sampled)
-        return {**found, **{request.column.feature: BooleanProfile(rows=rows) for request in others}}
 
     def _pushed_numbers(
         self, dialect: PushDialect, scan: Scan, asked: Sequence[ProfileRequest], rows: int, sampled: int

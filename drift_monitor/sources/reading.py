@@ -93,7 +93,20 @@ class Reader:
     ) -> None:
         """Count a chunk; where that is refused, find out why, once for the dataset and then by halves."""
         try:
-            found.add(self._statement(found, counters, spans))
+            scan = self.scan(found.dataset, spans)
+            found.statements += 1
+            counted = self._counted(scan, counters, found.infos)
+            if scan.slices is not None:
+                slices = scan.slices
+                if seconds := _seconds(slices):
+                    self._rows_per_second[scan.dataset] = int(counted.rows.sum()) / seconds
+                counted = SliceCounts(
+                    rows=slices.fold(counted.rows),
+                    newest=slices.newest(counted.newest),
+                    counts={feature: slices.fold(counts) for feature, counts in counted.counts.items()},
+                )
+            check_totals(found.dataset, counted.rows, counted.counts)
+            found.add(counted)
             return
         except StatementRefused as refused:
             if not counters:
@@ -111,23 +124,6 @@ class Reader:
             half = len(counters) // 2
             self._count(found, counters[:half], spans, refreshed=True)
             self._count(found, counters[half:], spans, refreshed=True)
-
-    def _statement(self, found: "Findings", counters: Sequence[Counter], spans: Sequence[Span] | None) -> SliceCounts:
-        """Counts of one statement per span, which add up."""
-        scan = self.scan(found.dataset, spans)
-        found.statements += 1
-        counted = self._counted(scan, counters, found.infos)
-        if scan.slices is not None:
-            slices = scan.slices
-            if seconds := _seconds(slices):
-                self._rows_per_second[scan.dataset] = int(counted.rows.sum()) / seconds
-            counted = SliceCounts(
-                rows=slices.fold(counted.rows),
-                newest=slices.newest(counted.newest),
-                counts={feature: slices.fold(counts) for feature, counts in counted.counts.items()},
-            )
-        check_totals(found.dataset, counted.rows, counted.counts)
-        return counted
 
     def _counted(self, scan: Scan, counters: Sequence[Counter], infos: Mapping[str, ColumnInfo]) -> SliceCounts:
         dialect = self._session.dialect

@@ -174,7 +174,25 @@ def save(connection: Connection, rows: Sequence[AlertRow]) -> tuple[AlertKey, ..
 
 
 def _write(connection: Connection, rows: Sequence[AlertRow]) -> set[tuple[str, AlertKey]]:
-    done = connection.execute(_writing(connection.dialect.name), [_alert_values(row) for row in rows])
+    done = connection.execute(
+        _writing(connection.dialect.name),
+        [
+            {
+                "monitor": row.monitor,
+                **row.key._asdict(),
+                "metric": row.metric,
+                "severity": row.severity,
+                "threshold": row.threshold,
+                "memory": row.alert.to_json(),
+                "state": row.alert.phase.value,
+                "reason": row.reason,
+                "episode_id": row.episode_id,
+                "last_window": row.last_window,
+                "last_revision": row.last_revision,
+            }
+            for row in rows
+        ],
+    )
     return {(row.monitor, AlertKey(row.feature, row.segment, row.rule)) for row in done}
 
 
@@ -214,7 +232,28 @@ def states_before(connection: Connection, monitor: str, window_end: datetime) ->
 
 def open_episode(connection: Connection, opened: Episode) -> bool:
     """Store an episode that begins; False where it was stored already."""
-    return insert_new(connection, episode, [_episode_values(opened)]) == 1
+    return (
+        insert_new(
+            connection,
+            episode,
+            [
+                {
+                    "id": opened.id,
+                    "monitor": opened.monitor,
+                    **opened.key._asdict(),
+                    "metric": opened.metric,
+                    "severity": opened.severity,
+                    "opened_window": opened.opened_window,
+                    "opened_revision": opened.opened_revision,
+                    "closed_window": opened.closed_window,
+                    "closed_at": opened.closed_at,
+                    "close_reason": opened.close_reason,
+                    "peak_value": opened.peak_value,
+                }
+            ],
+        )
+        == 1
+    )
 
 
 def close_episode(connection: Connection, id: str, *, window: datetime, reason: str) -> bool:
@@ -302,22 +341,6 @@ def find_episode(connection: Connection, id: str) -> Episode | None:
     return None if row is None else _episode(row)
 
 
-def _alert_values(row: AlertRow) -> dict[str, Any]:
-    return {
-        "monitor": row.monitor,
-        **row.key._asdict(),
-        "metric": row.metric,
-        "severity": row.severity,
-        "threshold": row.threshold,
-        "memory": row.alert.to_json(),
-        "state": row.alert.phase.value,
-        "reason": row.reason,
-        "episode_id": row.episode_id,
-        "last_window": row.last_window,
-        "last_revision": row.last_revision,
-    }
-
-
 def _alert_row(row: Row[Any]) -> AlertRow:
     return AlertRow(
         monitor=row.monitor,
@@ -331,22 +354,6 @@ def _alert_row(row: Row[Any]) -> AlertRow:
         episode_id=row.episode_id,
         reason=row.reason,
     )
-
-
-def _episode_values(one: Episode) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "monitor": one.monitor,
-        **one.key._asdict(),
-        "metric": one.metric,
-        "severity": one.severity,
-        "opened_window": one.opened_window,
-        "opened_revision": one.opened_revision,
-        "closed_window": one.closed_window,
-        "closed_at": one.closed_at,
-        "close_reason": one.close_reason,
-        "peak_value": one.peak_value,
-    }
 
 
 def _episode(row: Row[Any]) -> Episode:

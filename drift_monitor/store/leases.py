@@ -325,7 +325,10 @@ def _claiming(*, by_key: bool, among: bool) -> ReturningUpdate[Any]:
         conditions += [*wanted, or_(run.c.state == RunState.DUE.value, _is_abandoned(_MOMENT))]
     else:
         enabled = select(monitor.c.name).where(monitor.c.name == run.c.monitor, monitor.c.enabled).exists()
-        conditions += [_is_free(_MOMENT), enabled]
+        conditions += [
+            or_(and_(run.c.state == RunState.DUE.value, run.c.next_at <= _MOMENT), _is_abandoned(_MOMENT)),
+            enabled,
+        ]
     if among:
         conditions.append(run.c.monitor.in_(bindparam("monitors", expanding=True)))
     # SKIP LOCKED is for PostgreSQL; SQLite leaves it out, its writers take turns.
@@ -373,10 +376,6 @@ def _holds(is_run: ColumnElement[bool], token: Any) -> ColumnElement[bool]:
 
 def _is_abandoned(moment: datetime | BindParameter[Any]) -> ColumnElement[bool]:
     return and_(run.c.state == RunState.RUNNING.value, run.c.lease_until < moment)
-
-
-def _is_free(moment: datetime | BindParameter[Any]) -> ColumnElement[bool]:
-    return or_(and_(run.c.state == RunState.DUE.value, run.c.next_at <= moment), _is_abandoned(moment))
 
 
 def _is_first(moment: datetime | BindParameter[Any]) -> ColumnElement[bool]:

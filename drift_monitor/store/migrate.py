@@ -5,7 +5,7 @@ PostgreSQL the lock and all steps are one transaction, so a migration that fails
 lock file stands for the advisory lock. A store written by a newer version is never touched.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -53,8 +53,15 @@ def upgrade(store: Store) -> bool:
     """Bring the schema up to date; False where it was already. Raises StoreOutdated where it is newer than we are."""
     if store.path is None and current(store) == head():
         return False
-    with _alone(store), store.begin() as connection:
-        _wait_for_replicas(connection)
+    with (
+        nullcontext() if store.path is None else FileLock.wait(Path(f"{store.path}.migrate.lock")),
+        store.begin() as connection,
+    ):
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL lock_timeout = '5min'"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            connection.execute(text("SET LOCAL lock_timeout = '5s'"))
         found = _revision(connection)
         _refuse_newer(store, found)
         if found == head():
@@ -63,19 +70,6 @@ def upgrade(store: Store) -> bool:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return True
-
-
-def _wait_for_replicas(connection: Connection) -> None:
-    """Until the transaction ends, no other replica migrates; waiting may take longer than any other statement."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SET LOCAL lock_timeout = '5min'"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
-
-
-def _alone(store: Store) -> AbstractContextManager[object]:
-    return nullcontext() if store.path is None else FileLock.wait(Path(f"{store.path}.migrate.lock"))
 
 
 def _refuse_newer(store: Store, found: str | None) -> None:

@@ -138,19 +138,15 @@ def failure_streak(connection: Connection, monitor: str) -> FailureStreak | None
     since = min(one.started_at or one.planned_at for one in failed)
     return FailureStreak(
         since=since,
-        failures=len(failed) + _waiting(connection, monitor, since),
+        failures=len(failed)
+        + connection.execute(
+            select(func.count()).where(
+                run.c.monitor == monitor,
+                run.c.state == RunState.DUE.value,
+                run.c.health == Health.UNKNOWN.value,
+                run.c.trigger == Trigger.SCHEDULE.value,
+                run.c.planned_at > since,
+            )
+        ).scalar_one(),
         error=failed[-1].error or "it left no message.",
     )
-
-
-def _waiting(connection: Connection, monitor: str, since: datetime) -> int:
-    """Scheduled windows that came due meanwhile and could not be tried."""
-    return connection.execute(
-        select(func.count()).where(
-            run.c.monitor == monitor,
-            run.c.state == RunState.DUE.value,
-            run.c.health == Health.UNKNOWN.value,
-            run.c.trigger == Trigger.SCHEDULE.value,
-            run.c.planned_at > since,
-        )
-    ).scalar_one()

@@ -161,7 +161,16 @@ def _save_counts(
 def _save_rows(connection: Connection, monitor: str, totals: Sequence[PaneRows], moment: datetime) -> frozenset[Span]:
     if not totals:
         return frozenset()
-    latest = _latest_rows(connection, monitor, totals)
+    values = {
+        "of": monitor,
+        "definitions": list({one.definition for one in totals}),
+        "start": min(one.span.start for one in totals),
+        "end": max(one.span.end for one in totals),
+    }
+    latest = {
+        (row.segment, row.definition, Span(row.pane_start, row.pane_end)): (row.revision, (row.rows, row.newest))
+        for row in connection.execute(_LATEST_ROWS, values)
+    }
     fresh, changed = [], set()
     for one in totals:
         revision, known = latest.get((one.segment, one.definition, one.span), (-1, None))
@@ -184,21 +193,6 @@ def _save_rows(connection: Connection, monitor: str, totals: Sequence[PaneRows],
         )
     insert_new(connection, pane_rows, fresh)
     return frozenset(changed)
-
-
-def _latest_rows(
-    connection: Connection, monitor: str, totals: Sequence[PaneRows]
-) -> dict[tuple[str, str, Span], tuple[int, tuple[int, datetime | None]]]:
-    values = {
-        "of": monitor,
-        "definitions": list({one.definition for one in totals}),
-        "start": min(one.span.start for one in totals),
-        "end": max(one.span.end for one in totals),
-    }
-    return {
-        (row.segment, row.definition, Span(row.pane_start, row.pane_end)): (row.revision, (row.rows, row.newest))
-        for row in connection.execute(_LATEST_ROWS, values)
-    }
 
 
 def _series_key(one: PaneCounts) -> tuple[str, str, str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Select, bindparam, func, select
 
-from drift_monitor.core.bins import Bin, BinSpec, spec_from_json
+from drift_monitor.core.bins import BinSpec, spec_from_json
 from drift_monitor.core.schedule import Span
 from drift_monitor.store.columns import derived_id, insert_new, upsert
 from drift_monitor.store.schema import bin_spec, reference
@@ -81,7 +81,20 @@ def save(connection: Connection, references: Sequence[StoredReference]) -> tuple
 def current(connection: Connection, monitor: str, segment: str = "") -> dict[str, StoredReference]:
     """The current reference of every feature that has one, in the order of the features' names."""
     rows = connection.execute(_current(), {"of": monitor, "part": segment})
-    return {row.feature: _stored(row) for row in rows}
+    return {
+        row.feature: StoredReference(
+            monitor=row.monitor,
+            feature=row.feature,
+            segment=row.segment,
+            definition=row.definition,
+            kind=row.kind,
+            spec=_spec(row.document),
+            counts=None if row.counts is None else tuple(row.counts.tolist()),
+            built_at=row.built_at,
+            span=Span(row.span_start, row.span_end) if row.span_start is not None else None,
+        )
+        for row in rows
+    }
 
 
 @cache
@@ -108,7 +121,14 @@ def save_specs(connection: Connection, specs: Iterable[BinSpec]) -> None:
         {
             "id": spec.id,
             "document": json.dumps(spec.to_json(), ensure_ascii=True),
-            "bins": [_shown(one) for one in spec.bins],
+            "bins": [
+                {
+                    "label": str(one.label),
+                    "lower": None if one.lower is None else float(one.lower),
+                    "upper": None if one.upper is None else float(one.upper),
+                }
+                for one in spec.bins
+            ],
         }
         for spec in {spec.id: spec for spec in specs}.values()
     ]
@@ -121,29 +141,7 @@ def specs(connection: Connection, ids: Iterable[str]) -> dict[str, BinSpec]:
     return {row.id: _spec(row.document) for row in rows}
 
 
-def _shown(one: Bin) -> dict[str, Any]:
-    return {
-        "label": str(one.label),
-        "lower": None if one.lower is None else float(one.lower),
-        "upper": None if one.upper is None else float(one.upper),
-    }
-
-
 @lru_cache(maxsize=1024)
 def _spec(document: str) -> BinSpec:
     """The spec of a document; every window needs the same few again."""
     return spec_from_json(json.loads(document))
-
-
-def _stored(row: Any) -> StoredReference:
-    return StoredReference(
-        monitor=row.monitor,
-        feature=row.feature,
-        segment=row.segment,
-        definition=row.definition,
-        kind=row.kind,
-        spec=_spec(row.document),
-        counts=None if row.counts is None else tuple(row.counts.tolist()),
-        built_at=row.built_at,
-        span=Span(row.span_start, row.span_end) if row.span_start is not None else None,
-    )

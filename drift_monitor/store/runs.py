@@ -286,7 +286,12 @@ def history(
     if which.states:
         statement = statement.where(run.c.state.in_(which.states))
     if before is not None:
-        statement = statement.where(_comes_after(before))
+        same = run.c.window_end == before.window_end
+        statement = statement.where(
+            (run.c.window_end < before.window_end)
+            | (same & (run.c.monitor > before.monitor))
+            | (same & (run.c.monitor == before.monitor) & (run.c.revision < before.revision))
+        )
     return tuple(_run(row) for row in connection.execute(statement))
 
 
@@ -319,16 +324,6 @@ def skipped(connection: Connection) -> Mapping[tuple[str, str], int]:
 def has_key(key: RunKey) -> Any:
     """The condition that picks one run."""
     return and_(run.c.monitor == key.monitor, run.c.window_end == key.window_end, run.c.revision == key.revision)
-
-
-def _comes_after(last: RunKey) -> Any:
-    """In the order of `history`: older windows, then later monitors, then lower revisions."""
-    same = run.c.window_end == last.window_end
-    return (
-        (run.c.window_end < last.window_end)
-        | (same & (run.c.monitor > last.monitor))
-        | (same & (run.c.monitor == last.monitor) & (run.c.revision < last.revision))
-    )
 
 
 def _done(monitor: str) -> Select[Any]:

@@ -139,7 +139,23 @@ def _subjects(monitors: Sequence[MonitorSnapshot]) -> Iterator[_Subject]:
         for feature in (*monitor.features, *unknown):
             own = rules.get((feature.feature, feature.segment), [])
             is_quiet = not any(rule.firing for rule in own)
-            rank = (is_quiet, -_badness(feature, own), monitor.monitor, feature.feature, feature.segment)
+            values: dict[str, float | None] = dict(feature.divergences.items())  # a Metric is equal to its value
+            values[Metric.MISSING_RATIO] = feature.live_missing_ratio
+            values[Metric.UNSEEN_RATIO] = feature.live_unseen_ratio
+            ratios = [
+                value / rule.threshold
+                for rule in own
+                if rule.is_upper and rule.threshold > 0 and (value := values.get(rule.metric)) is not None
+            ]
+            if not ratios and (psi := feature.divergences.get(Metric.PSI)) is not None:
+                ratios = [psi / _PSI_WITHOUT_RULE]
+            rank = (
+                is_quiet,
+                -max((ratio for ratio in ratios if not isnan(ratio)), default=0.0),
+                monitor.monitor,
+                feature.feature,
+                feature.segment,
+            )
             ranked.append((rank, feature, own))
     ranked.sort(key=lambda entry: entry[0])
     seen: dict[str, _Subject] = {}
@@ -181,21 +197,6 @@ def _subject(labels: str, feature: FeatureSnapshot, rules: Sequence[RuleSnapshot
 def _rule_places(metric: str, severity: str) -> tuple[Place, Place]:
     labels = f',metric="{metric}",severity="{severity}"'
     return (families.THRESHOLD.name, labels), (families.ALERT_ACTIVE.name, labels)
-
-
-def _badness(feature: FeatureSnapshot, rules: Sequence[RuleSnapshot]) -> float:
-    """The largest value-to-threshold ratio; without a usable rule, PSI against 0.25."""
-    values: dict[str, float | None] = dict(feature.divergences.items())  # a Metric is equal to its value
-    values[Metric.MISSING_RATIO] = feature.live_missing_ratio
-    values[Metric.UNSEEN_RATIO] = feature.live_unseen_ratio
-    ratios = [
-        value / rule.threshold
-        for rule in rules
-        if rule.is_upper and rule.threshold > 0 and (value := values.get(rule.metric)) is not None
-    ]
-    if not ratios and (psi := feature.divergences.get(Metric.PSI)) is not None:
-        ratios = [psi / _PSI_WITHOUT_RULE]
-    return max((ratio for ratio in ratios if not isnan(ratio)), default=0.0)
 
 
 def _queue_lines(queues: Sequence[QueueSnapshot]) -> Iterator[str]:

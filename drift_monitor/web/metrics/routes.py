@@ -55,7 +55,14 @@ def operational_routes(service: ServerDependencies) -> list[BaseRoute]:
         named = request.query_params.getlist(_FILTER)
         _, content_type = choose_encoder(request.headers.get("accept", ""))
         with _cycles_ignored():
-            body = _scrape(service, frozenset(named) if named else None, content_type)
+            monitors = frozenset(named) if named else None
+            exposition = expose(
+                _snapshot(service), service.clock.now(), max_series=service.max_series, monitors=monitors
+            )
+            service.telemetry.exposed(series=exposition.series, dropped=exposition.dropped)
+            own = _of_monitors(service.telemetry.registry.collect(), monitors)
+            is_openmetrics = content_type.startswith("application/openmetrics-text")
+            body = (exposition.text + encode_registry(own, is_openmetrics=is_openmetrics)).encode()
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if _accepts_gzip(request.headers.get("accept-encoding", "")):
             body = gzip.compress(body, _GZIP_LEVEL)
@@ -85,15 +92,6 @@ def operational_routes(service: ServerDependencies) -> list[BaseRoute]:
         Route("/-/ready", ready, methods=["GET"]),
         Route("/-/reload", reload, methods=["POST", "PUT"]),
     ]
-
-
-def _scrape(service: ServerDependencies, monitors: frozenset[str] | None, content_type: str) -> bytes:
-    """Results and the process's own metrics, of all monitors or of those named."""
-    exposition = expose(_snapshot(service), service.clock.now(), max_series=service.max_series, monitors=monitors)
-    service.telemetry.exposed(series=exposition.series, dropped=exposition.dropped)
-    own = _of_monitors(service.telemetry.registry.collect(), monitors)
-    is_openmetrics = content_type.startswith("application/openmetrics-text")
-    return (exposition.text + encode_registry(own, is_openmetrics=is_openmetrics)).encode()
 
 
 @contextmanager

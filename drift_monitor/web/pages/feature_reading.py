@@ -124,7 +124,11 @@ def read_feature(conn: Transaction, series: Series, query: FeatureQuery, at: dat
     else:
         chosen = None
     selected = counted(conn, [chosen])[series] if chosen else None
-    start, end = _shown_time(query, selected, latest, at)
+    length = timedelta(days=query.days)
+    end = latest.window_end if latest else at
+    if selected is not None and selected.window_end < end - length:
+        end = selected.window_end + length / 4
+    start = end - length
     stretch = Range(monitor=series.monitor, since=start, until=end, features=(series.feature,))
     history = histories(conn, [stretch]).get(series, [])
     if history and history[0].window_end >= start + (end - start) / 2:
@@ -155,14 +159,3 @@ def _newest(conn: Transaction, series: Series, window_end: datetime | None) -> M
         until=None if window_end is None else window_end + _MOMENT,
     )
     return next(iter(measurements.history(conn, which, limit=1)), None)
-
-
-def _shown_time(
-    query: FeatureQuery, selected: Measurement | None, latest: Measurement | None, at: datetime
-) -> tuple[datetime, datetime]:
-    """The history shown: up to the newest window, or around the selected one where that is older."""
-    length = timedelta(days=query.days)
-    end = latest.window_end if latest else at
-    if selected is not None and selected.window_end < end - length:
-        end = selected.window_end + length / 4
-    return end - length, end

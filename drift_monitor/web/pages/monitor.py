@@ -92,6 +92,7 @@ def show_monitor(request: Request, services: Readable, monitor: MonitorConfig) -
             histories = windows(conn, [stretch], {rule.metric for rule in feature_rules(monitor.rules)})
             recent = alerts.episodes(conn, monitor=monitor.name, features=names, since=chart.start)
             drawn = chart.draw(page.rows, histories, recent) if page.rows else None
+    schedule = monitor.cron or f"every {format_duration(interval(monitor.schedule))}"
     return render(
         request,
         "monitor.html",
@@ -104,7 +105,14 @@ def show_monitor(request: Request, services: Readable, monitor: MonitorConfig) -
         trends={feature.series: trend(feature, histories) for feature in row.features if feature.series in histories},
         evaluations=evaluations,
         episodes=episodes,
-        facts=_facts(monitor),
+        facts={
+            "Rows of": dataset_text(monitor.table),
+            "Source": monitor.source,
+            "Compared with": reference_text(monitor.reference),
+            "Evaluated": schedule,
+            "Window": f"{format_duration(monitor.window)}, in panes of {format_duration(monitor.pane)}",
+            "Rows needed": words.count(monitor.min_rows),
+        },
     )
 
 
@@ -124,19 +132,6 @@ def _page(query: Mapping[str, str], features: Sequence[FeatureRow]) -> FeaturePa
     start = (int(number) - 1) * PAGE_SIZE
     rows = found[start : start + PAGE_SIZE]
     return FeaturePage(rows=rows, search=search, found=len(found), number=int(number), count=count)
-
-
-def _facts(monitor: MonitorConfig) -> Mapping[str, str]:
-    """What the monitor does, as configured."""
-    schedule = monitor.cron or f"every {format_duration(interval(monitor.schedule))}"
-    return {
-        "Rows of": dataset_text(monitor.table),
-        "Source": monitor.source,
-        "Compared with": reference_text(monitor.reference),
-        "Evaluated": schedule,
-        "Window": f"{format_duration(monitor.window)}, in panes of {format_duration(monitor.pane)}",
-        "Rows needed": words.count(monitor.min_rows),
-    }
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, advance
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Metric
-from drift_monitor.core.rules import Comparand, MeasurementStatus, Rule, Severity
+from drift_monitor.core.rules import Comparand, MeasurementStatus, Severity
 from drift_monitor.store.alerts import AlertRecord, AlertRow
 from drift_monitor.store.measurements import Measurement
 
@@ -120,10 +120,19 @@ def rule_results(
             end, revision = measurement.window_end, measurement.revision
             reason = advance(INACTIVE, record.observation, rule, end, revision).reason
         factor = unit.factor(rule.metric)
+        comparand = ""
+        if rule.metric.is_divergence:
+            names = {
+                Comparand.LOWER_BOUND: "lower bound " if rule.above is not None else "upper bound ",
+                Comparand.CORRECTED: "without the noise floor ",
+                Comparand.VALUE: "value ",
+            }
+            comparand = names[rule.on]
+        windows = f" for {rule.for_windows} windows" if rule.for_windows > 1 else ""
         results.append(
             RuleResult(
                 metric=rule.metric.label,
-                condition=_condition(rule, factor),
+                condition=f"{comparand}{rule.side} {words.threshold(rule, factor)}{windows}",
                 state=record.alert.phase.value if record else "unknown",
                 severity=rule.severity.value,
                 compared=words.amount(rule.metric, None if observed is None else factor * observed),
@@ -132,19 +141,6 @@ def rule_results(
             )
         )
     return results
-
-
-def _condition(rule: Rule, factor: float) -> str:
-    comparand = ""
-    if rule.metric.is_divergence:
-        names = {
-            Comparand.LOWER_BOUND: "lower bound " if rule.above is not None else "upper bound ",
-            Comparand.CORRECTED: "without the noise floor ",
-            Comparand.VALUE: "value ",
-        }
-        comparand = names[rule.on]
-    windows = f" for {rule.for_windows} windows" if rule.for_windows > 1 else ""
-    return f"{comparand}{rule.side} {words.threshold(rule, factor)}{windows}"
 
 
 def worst_firing(results: Sequence[RuleResult]) -> str:
