@@ -266,7 +266,7 @@ class Report(Generic[RootT]):
             if isinstance(part, str):
                 said += f".{part}" if said else part
             else:
-                is_secret = self._is_secret(path) and not isinstance(value, Mapping)
+                is_secret = (not secret_keys(self.model).isdisjoint(map(str, path))) and not isinstance(value, Mapping)
                 said += f"[{part if is_secret else _item_name(value, part)}]"
         return said
 
@@ -277,14 +277,11 @@ class Report(Generic[RootT]):
             owner = (sections_of(key) if key is not None else ()) or owner
         return owner
 
-    def _is_secret(self, path: Path_) -> bool:
-        return not secret_keys(self.model).isdisjoint(map(str, path))
-
     def _found(self, path: Path_) -> str:
         place = self.document.place(path)
         if place.text is None:
             return f", found {place.kind}"
-        if self._is_secret(path):
+        if not secret_keys(self.model).isdisjoint(map(str, path)):
             return ""
         # Of a URL only its scheme, since it may hold a password.
         scheme, separator, _ = place.text.partition("://")

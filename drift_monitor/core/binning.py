@@ -108,7 +108,7 @@ def make_spec(profile: Profile, binning: Binning | None = None) -> BinSpec:
         case CategoricalProfile(labels=labels, rows=rows, complete=complete):
             top = Top() if binning is None else binning
             if not isinstance(top, Top):
-                raise InputError(f"a categorical column takes top labels, not {_named(top)}")
+                raise InputError(f"a categorical column takes top labels, not {type(top).__name__.lower()}")
             # Ties by label, so that the same reference makes the same spec whatever order a database counts in.
             ranked = sorted(labels, key=lambda item: (-item[1], item[0]))
             frequent = [label for label, count in ranked if count >= RARE_BELOW * rows]
@@ -116,7 +116,7 @@ def make_spec(profile: Profile, binning: Binning | None = None) -> BinSpec:
             return CategoricalBins(tuple(kept), tuple(label for label, _ in ranked[len(kept) :]), complete)
         case BooleanProfile():
             if binning is not None:
-                raise InputError(f"a boolean column has two bins and takes no {_named(binning)}")
+                raise InputError(f"a boolean column has two bins and takes no {type(binning).__name__.lower()}")
             return BooleanBins()
 
 
@@ -130,7 +130,7 @@ def successor(value: Number, value_type: ValueType, scale: int | None = None) ->
             return int(value) + 1
         case ValueType.DECIMAL:
             if scale is not None:
-                return _EXACT.add(Decimal(value), _step(scale))
+                return _EXACT.add(Decimal(value), Decimal(1).scaleb(-scale, context=_EXACT))
             beyond = math.nextafter(float(value), math.inf)
             if math.isinf(beyond):
                 return _EXACT.add(Decimal(value), 1)  # beyond all floats
@@ -197,7 +197,7 @@ def _uniform_edges(profile: NumericProfile, values: Sequence[Number], count: int
     width = _EXACT.subtract(Decimal(high), low)
     shares = [_DIVISION.divide(_EXACT.multiply(width, Decimal(k)), Decimal(count)) for k in range(1, count)]
     if profile.scale is not None:  # down to the column's own step
-        step = _step(profile.scale)
+        step = Decimal(1).scaleb(-profile.scale, context=_EXACT)
         shares = [share.quantize(step, rounding=ROUND_FLOOR, context=_EXACT) for share in shares]
     return [_EXACT.add(low, share) for share in shares]
 
@@ -246,10 +246,6 @@ def _edge(edge: Number, value_type: ValueType) -> Number:
         raise InputError(f"edge {edge!r} is too large for a float column") from None
 
 
-def _step(scale: int) -> Decimal:
-    return Decimal(1).scaleb(-scale, context=_EXACT)
-
-
 def _tidy(number: Number) -> Number:
     """Decimals without trailing zeros, so that 1.0 and 1.00 make the same spec; other numbers as they are."""
     if not isinstance(number, Decimal):
@@ -261,7 +257,3 @@ def _at_least_one(count: int, what: str) -> int:
     if count < 1:
         raise InputError(f"{count} {what}: at least one is needed")
     return count
-
-
-def _named(binning: Binning) -> str:
-    return type(binning).__name__.lower()

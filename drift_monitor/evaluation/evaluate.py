@@ -123,18 +123,14 @@ def _measurement(
         live_rows=live.rows if live else window.rows,
         reference_rows=reference.rows if reference else sides.waiting_rows or 0,
         bin_spec=spec.id if spec else None,
-        live_counts=_counts(live),
-        reference_counts=_counts(reference),
+        live_counts=tuple(live.counts.tolist()) if live else None,
+        reference_counts=tuple(reference.counts.tolist()) if reference else None,
         compared_bins=compared_bins,
         failure=sides.failure,
         error=sides.error,
         **_ratios(status, live, reference),
         **_divergences(comparison),
     )
-
-
-def _counts(histogram: Histogram | None) -> tuple[int, ...] | None:
-    return tuple(histogram.counts.tolist()) if histogram else None
 
 
 def _ratios(status: MeasurementStatus, live: Histogram | None, reference: Histogram | None) -> dict[str, Any]:

@@ -75,8 +75,12 @@ def plan_windows(services: Services, monitor: MonitorConfig) -> Planned:
         last = runs.last_planned(conn, monitor.name)
         due = _due_slots(monitor, last, now)
         kept, missed = due[-monitor.catch_up :], due[: -monitor.catch_up]
-        skipped = runs.skip(conn, _runs(monitor, missed), f"downtime: older than catch_up {monitor.catch_up} windows")
-        planned = runs.plan(conn, _runs(monitor, kept))
+        skipped = runs.skip(
+            conn,
+            [planned_run(monitor, slot.window_end, slot.due, Trigger.SCHEDULE) for slot in missed],
+            f"downtime: older than catch_up {monitor.catch_up} windows",
+        )
+        planned = runs.plan(conn, [planned_run(monitor, slot.window_end, slot.due, Trigger.SCHEDULE) for slot in kept])
         skipped += leases.skip_overdue(
             conn,
             monitor.name,
@@ -159,7 +163,3 @@ def _due_slots(monitor: MonitorConfig, last: datetime | None, now: datetime) -> 
         until=now,
     )
     return [slot for slot in since if slot.due <= now]
-
-
-def _runs(monitor: MonitorConfig, due: Sequence[Slot]) -> list[PlannedRun]:
-    return [planned_run(monitor, slot.window_end, slot.due, Trigger.SCHEDULE) for slot in due]

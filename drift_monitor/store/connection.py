@@ -117,7 +117,7 @@ def is_race(error: SQLAlchemyError) -> bool:
     """Whether the transaction only lost against another one, and may be run again at once."""
     original = getattr(error, "orig", None)
     if isinstance(original, sqlite3.Error):
-        return _primary_code(original) in _BUSY
+        return (getattr(original, "sqlite_errorcode", 0) & 0xFF) in _BUSY
     return getattr(original, "sqlstate", None) in _RACES
 
 
@@ -142,12 +142,8 @@ def _from_sqlite(error: sqlite3.Error, store: str) -> StoreError:
     text = str(error)
     if text.startswith(("no such table", "no such column")):
         return StoreOutdated(f"store {store}: {text}; run `drift-monitor migrate`")
-    kind, what = _SQLITE.get(_primary_code(error), (StoreError, f"refused a statement: {text}"))
+    kind, what = _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, (StoreError, f"refused a statement: {text}"))
     return kind(f"store {store} {what}")
-
-
-def _primary_code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _from_postgresql(error: DBAPIError, store: str) -> StoreError:
@@ -213,7 +209,21 @@ class Store:
     """An open store. Thread-safe; `close` gives all connections back."""
 
     def __init__(self, url: str, clock: Clock, *, pool_size: int = 5) -> None:
-        self.url = _parsed(url)
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise StoreError(
+                "store url: no SQLAlchemy URL; write sqlite:///drift.db or postgresql+psycopg://…"
+            ) from error
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
+            raise StoreError("store url: SQLite needs a file, as in sqlite:///drift.db; a store in memory forgets")
+        if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+            raise StoreError(
+                f"store url: {parsed.drivername} can't hold the store; use sqlite:///… or postgresql+psycopg://…"
+            )
+        self.url = parsed
         self.clock = clock
         self.engine = _engine(self.url, clock, pool_size)
 
@@ -306,22 +316,6 @@ class Store:
             yield
         except SQLAlchemyError as error:
             raise translated(error, self.name) from error
-
-
-def _parsed(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise StoreError("store url: no SQLAlchemy URL; write sqlite:///drift.db or postgresql+psycopg://…") from error
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise StoreError("store url: SQLite needs a file, as in sqlite:///drift.db; a store in memory forgets")
-    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
-        raise StoreError(
-            f"store url: {parsed.drivername} can't hold the store; use sqlite:///… or postgresql+psycopg://…"
-        )
-    return parsed
 
 
 def _engine(url: URL, clock: Clock, pool_size: int) -> Engine:

@@ -171,7 +171,15 @@ class StructuredFormatter(logging.Formatter):
             fields["error"] = self._value(f"{record.exc_info[1].__class__.__name__}: {record.exc_info[1]}")
             fields["stack"] = self._value("".join(traceback.format_exception(*record.exc_info)))
         if self._format is LogFormat.JSON:
-            return _as_json(fields)
+            # NaN and infinities are not JSON.
+            values = {
+                key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+                for key, value in fields.items()
+            }
+            line = json.dumps(values, ensure_ascii=False, allow_nan=False)
+            if line.isprintable():
+                return line
+            return escape_unprintable(json.dumps(values, allow_nan=False))
         return " ".join(f"{key}={_logfmt_value(value)}" for key, value in fields.items())
 
     def _value(self, value: object) -> object:
@@ -194,18 +202,6 @@ def _plain(value: object) -> object:
     if isinstance(value, timedelta):
         return value.total_seconds()
     return str(value)
-
-
-def _as_json(fields: dict[str, object]) -> str:
-    # NaN and infinities are not JSON.
-    values = {
-        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in fields.items()
-    }
-    line = json.dumps(values, ensure_ascii=False, allow_nan=False)
-    if line.isprintable():
-        return line
-    return escape_unprintable(json.dumps(values, allow_nan=False))
 
 
 def _logfmt_value(value: object) -> str:
