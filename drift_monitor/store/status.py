@@ -91,7 +91,10 @@ class _Layout:
         estimates = {
             metric: Estimate(*row[place : place + 4]) for metric, place in self.estimates if row[place] is not None
         }
-        return Measurement(**values, **known, estimates=estimates)
+        # Not by its `__init__`, which sets each field of a frozen class for itself: a scrape reads thousands of these.
+        measured = object.__new__(Measurement)
+        measured.__dict__.update(values, **known, estimates=estimates)
+        return measured
 
 
 _WHOLE = _Layout.of(_SCALARS)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -172,7 +171,7 @@ def test_the_last_good_values_stay_beside_the_reason_why_there_are_no_new_ones(s
     after = the_feature(services, "age")
 
     assert before.divergences[Metric.PSI] is not None and before.unmeasured is None
-    assert after == replace(before, unmeasured=Unmeasured.TOO_FEW_ROWS)
+    assert after == before._replace(unmeasured=Unmeasured.TOO_FEW_ROWS)
     assert after.measured_at == NOON, "the time of the values, not of the attempt"
     assert the_rules(services)["age", "psi", "critical"], "too few rows resolve nothing"
 

@@ -1,7 +1,6 @@
 """Snapshots as metric families."""
 
 import math
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -145,7 +144,7 @@ def test_value_that_could_not_be_computed_has_no_series_but_a_reason() -> None:
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 def test_nan_and_infinity_are_never_shown(odd: float) -> None:
-    broken = replace(a_feature("age"), divergences=dict.fromkeys(DIVERGENCES, odd), noise_floor=odd)
+    broken = a_feature("age")._replace(divergences=dict.fromkeys(DIVERGENCES, odd), noise_floor=odd)
     rule = RuleSnapshot(feature="age", metric="psi", severity="warning", threshold=odd, firing=False)
     exposition = expose(Snapshot(monitors=(a_monitor(features=(broken,), rules=(rule,)),)), NOON)
     assert all(math.isfinite(number) for number in samples(exposition).values())
@@ -223,7 +222,7 @@ def test_firing_alert_is_kept_before_larger_values_that_do_not_fire() -> None:
 
 
 def test_features_are_ranked_by_their_distance_to_their_own_threshold() -> None:
-    strict = replace(a_rule("strict"), threshold=0.001)
+    strict = a_rule("strict")._replace(threshold=0.001)
     features = (a_feature("loose", psi=0.09), a_feature("strict", psi=0.02))
     snapshot = Snapshot(monitors=(a_monitor(features=features, rules=(a_rule("loose"), strict)),))
     limited = expose(snapshot, NOON, max_series=expose(snapshot, NOON).series - 1)

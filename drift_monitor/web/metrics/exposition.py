@@ -10,7 +10,7 @@ in OpenMetrics, while the client library's encoders make an object and a diction
 its labels again. At 100,000 series that was most of a scrape.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -81,6 +81,13 @@ _PLACES: Final[Sequence[Place]] = [
 ]
 
 
+# Metrics of a feature that are no divergences, and the fields that hold them.
+_RATIOS: Final[Mapping[str, str]] = {
+    Metric.MISSING_RATIO: "live_missing_ratio",
+    Metric.UNSEEN_RATIO: "live_unseen_ratio",
+}
+
+
 def expose(
     snapshot: Snapshot, at: datetime, *, max_series: int = DEFAULT_MAX_SERIES, monitors: frozenset[str] | None = None
 ) -> Exposition:
@@ -103,14 +110,16 @@ def expose(
             texts[line.partition("{")[0]].append(line)
     subjects = []
     for subject in _subjects(chosen):
-        if dropped or kept + len(subject) > max_series:
-            dropped += len(subject)
+        series = len(subject)
+        if dropped or kept + series > max_series:
+            dropped += series
         else:
-            kept += len(subject)
+            kept += series
             subjects.append(subject)
     for position, (family, labels) in enumerate(_PLACES):
+        head, tail = f"{family}{{", f"{labels}}} "
         texts[family] += [
-            f"{family}{{{subject.labels}{labels}}} {value!r}\n"
+            f"{head}{subject.labels}{tail}{value!r}\n"
             for subject in subjects
             if (value := subject.values[position]) is not None
         ]
@@ -138,24 +147,19 @@ def _subjects(monitors: Sequence[MonitorSnapshot]) -> Iterator[_Subject]:
         unknown = [FeatureSnapshot(feature=name, segment=segment) for name, segment in rules.keys() - known]
         for feature in (*monitor.features, *unknown):
             own = rules.get((feature.feature, feature.segment), [])
-            is_quiet = not any(rule.firing for rule in own)
-            values: dict[str, float | None] = dict(feature.divergences.items())  # a Metric is equal to its value
-            values[Metric.MISSING_RATIO] = feature.live_missing_ratio
-            values[Metric.UNSEEN_RATIO] = feature.live_unseen_ratio
-            ratios = [
-                value / rule.threshold
-                for rule in own
-                if rule.is_upper and rule.threshold > 0 and (value := values.get(rule.metric)) is not None
-            ]
-            if not ratios and (psi := feature.divergences.get(Metric.PSI)) is not None:
-                ratios = [psi / _PSI_WITHOUT_RULE]
-            rank = (
-                is_quiet,
-                -max((ratio for ratio in ratios if not isnan(ratio)), default=0.0),
-                monitor.monitor,
-                feature.feature,
-                feature.segment,
-            )
+            is_quiet, worst = True, None
+            for rule in own:
+                is_quiet = is_quiet and not rule.firing
+                if rule.metric in _RATIOS:
+                    value = getattr(feature, _RATIOS[rule.metric])
+                else:
+                    value = feature.divergences.get(rule.metric)
+                if value is not None and rule.is_upper and rule.threshold > 0 and not isnan(value):
+                    worst = max(value / rule.threshold, worst or 0.0)
+            if worst is None:
+                psi = feature.divergences.get(Metric.PSI)
+                worst = 0.0 if psi is None or isnan(psi) else psi / _PSI_WITHOUT_RULE
+            rank = (is_quiet, -worst, monitor.monitor, feature.feature, feature.segment)
             ranked.append((rank, feature, own))
     ranked.sort(key=lambda entry: entry[0])
     seen: dict[str, _Subject] = {}
@@ -172,14 +176,14 @@ def _subjects(monitors: Sequence[MonitorSnapshot]) -> Iterator[_Subject]:
 
 
 def _subject(labels: str, feature: FeatureSnapshot, rules: Sequence[RuleSnapshot]) -> _Subject:
-    values = [
+    values = (
         *map(feature.divergences.get, families.DIVERGENCES),
         feature.noise_floor,
         feature.noise_floor,
         feature.live_missing_ratio,
         feature.reference_missing_ratio,
         feature.live_unseen_ratio,
-    ]
+    )
     others: dict[Place, float] = {}
     if feature.unmeasured is not None:
         others[families.UNMEASURED.name, f',reason="{feature.unmeasured.value}"'] = 1.0

@@ -11,11 +11,12 @@ not look like an alert that resolved.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import NamedTuple
 
 from drift_monitor.config.schema import MonitorConfig
-from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Health
 from drift_monitor.core.schedule import interval
 from drift_monitor.queries.status import (
@@ -34,8 +35,7 @@ from drift_monitor.store.status import Series
 from drift_monitor.web.phrases import dataset_text, reference_text
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeatureSnapshot:
+class FeatureSnapshot(NamedTuple):  # as rules: there are thousands, and frozen data classes take three times as long
     """The last good measurement of one feature in one segment, and why the latest evaluation gave none, if so.
 
     `divergences` by metric; `noise_floor` is that of both KL directions, in nats. `measured_at` is when the evaluation
@@ -45,7 +45,7 @@ class FeatureSnapshot:
     feature: str
     segment: str = ""
     measured_at: datetime | None = None
-    divergences: Mapping[Metric, float | None] = field(default_factory=dict)
+    divergences: Mapping[str, float | None] = MappingProxyType({})  # a Metric is equal to its value
     noise_floor: float | None = None
     live_missing_ratio: float | None = None
     reference_missing_ratio: float | None = None
@@ -63,8 +63,7 @@ class RowsSnapshot:
     segment: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RuleSnapshot:
+class RuleSnapshot(NamedTuple):
     """One rule on one feature ("" for rules of the monitor itself): its threshold and whether its alert fires."""
 
     feature: str
@@ -220,6 +219,7 @@ def _rows(monitor: MonitorConfig, status: Status) -> tuple[RowsSnapshot, ...]:
 
 
 def _rules(monitor: MonitorConfig, features: Sequence[Series], status: Status) -> Iterator[RuleSnapshot]:
+    firing = {key for name, key in status.firing if name == monitor.name}
     for rule in monitor.rules:
         metric, severity, is_upper = rule.metric.value, rule.severity.value, rule.above is not None
         for series in [Series(monitor.name, "")] if rule.metric.is_of_monitor else features:
@@ -229,6 +229,6 @@ def _rules(monitor: MonitorConfig, features: Sequence[Series], status: Status) -
                 metric=metric,
                 severity=severity,
                 threshold=rule.threshold,
-                firing=(monitor.name, AlertKey(series.feature, series.segment, rule.id)) in status.firing,
+                firing=bool(firing) and AlertKey(series.feature, series.segment, rule.id) in firing,
                 is_upper=is_upper,
             )
