@@ -206,14 +206,17 @@ def bulk_insert(connection: Connection, table: Table, names: Sequence[str], rows
     ]
     if not values:
         return 0
-    listed = ", ".join(names)
     parameters: Any = values
     source = f"VALUES ({', '.join('?' * len(names))})"
     if connection.dialect.name == "postgresql":
-        # One parameter for all rows: a driver adapts each by itself, and the protocol has room for 65,535.
-        parameters = (json_text([dict(zip(names, row, strict=True)) for row in values]),)
-        source = f'SELECT {listed} FROM json_populate_recordset(NULL::"{table.name}", %s::json)'  # noqa: S608 ours
-    statement = f'INSERT INTO "{table.name}" ({listed}) {source} ON CONFLICT DO NOTHING'
+        # One parameter for all rows: a driver adapts each by itself, and the protocol has room for 65,535. Its keys
+        # are short, as each row repeats them.
+        keys = [f"c{number}" for number in range(len(names))]
+        parameters = (json_text([dict(zip(keys, row, strict=True)) for row in values]),)
+        types = (table.c[name].type.compile(connection.dialect) for name in names)
+        typed = ", ".join(f"{key} {kind}" for key, kind in zip(keys, types, strict=True))
+        source = f"SELECT {', '.join(keys)} FROM json_to_recordset(%s::json) AS made({typed})"  # noqa: S608 ours
+    statement = f'INSERT INTO "{table.name}" ({", ".join(names)}) {source} ON CONFLICT DO NOTHING'
     return connection.exec_driver_sql(statement, parameters, {"preserve_rowcount": True}).rowcount
 
 
