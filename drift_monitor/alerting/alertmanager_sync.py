@@ -21,7 +21,7 @@ from drift_monitor.notify.message import Alert, alert_document
 from drift_monitor.store import notification_log
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.notification_log import LogState
-from drift_monitor.telemetry.logs import WARN, log
+from drift_monitor.telemetry.logs import WARN, apart, log
 
 _logger = logging.getLogger(__name__)
 
@@ -61,12 +61,15 @@ def sync_alertmanagers(services: Services) -> None:
         if not state[receiver]:
             continue
         integration = services.config.receiver(receiver).integration
-        documents = [alert_document(alert) for alert in state[receiver]]
-        for failure in sender.push(documents, services.clock.now()):
-            services.telemetry.notification_attempted(receiver, integration)
-            if failure is not None:
-                services.telemetry.notification_failed(receiver, integration, failure.reason)
-                log(_logger, WARN, "alertmanager_not_told", f"{failure}; told again in a minute.", receiver=receiver)
+        with apart(_logger, "An Alertmanager could not be told.", receiver=receiver):
+            documents = [alert_document(alert) for alert in state[receiver]]
+            for failure in sender.push(documents, services.clock.now()):
+                services.telemetry.notification_attempted(receiver, integration)
+                if failure is not None:
+                    services.telemetry.notification_failed(receiver, integration, failure.reason)
+                    log(
+                        _logger, WARN, "alertmanager_not_told", f"{failure}; told again in a minute.", receiver=receiver
+                    )
 
 
 def _alertmanagers(services: Services) -> Mapping[str, AlertmanagerSender]:
@@ -81,10 +84,11 @@ def _state(services: Services, conn: Transaction, receivers: Collection[str]) ->
         entries = notification_log.of_open_episodes(conn, monitor.name) if concerned else ()
         sent = {(entry.receiver, entry.episode_id) for entry in entries if entry.state is LogState.SENT}
         # Rendering reads the measurements: only where some receiver is to be sent them.
-        for event in firing_events(services, conn, monitor) if sent else ():
-            for name in concerned:
-                if (name, event.episode_id) in sent:
-                    state[name].append(event.alert)
+        with apart(_logger, "The alerts of a monitor could not be rendered.", monitor=monitor.name):
+            for event in firing_events(services, conn, monitor) if sent else ():
+                for name in concerned:
+                    if (name, event.episode_id) in sent:
+                        state[name].append(event.alert)
     fingerprints = {name: {alert.fingerprint for alert in alerts} for name, alerts in state.items()}
     recently = services.store.now(conn) - SENT_AFTER_END
     for entry, at in notification_log.ended_since(conn, recently, tuple(receivers)):

@@ -25,14 +25,14 @@ from datetime import datetime, timedelta
 from drift_monitor.alerting.services import Services
 from drift_monitor.alerting.silences import covering
 from drift_monitor.config.receivers import ReceiverConfig
-from drift_monitor.errors import DeliveryError
+from drift_monitor.errors import DeliveryError, DeliveryFailure
 from drift_monitor.notify.message import Alert, AlertStatus, NotificationKey, alert_document, messages
 from drift_monitor.store import notification_log, outbox, silences
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.notification_log import LogEntry, LogState
 from drift_monitor.store.outbox import ClaimedNotification, Delivery, DeliveryOutcome, Notification, NotificationState
 from drift_monitor.store.silences import Silence
-from drift_monitor.telemetry.logs import INFO, WARN, Step, log
+from drift_monitor.telemetry.logs import ERROR, INFO, WARN, Step, log, log_failure
 
 BACKFILL = "backfill"
 BEGINNING_NOT_SENT = "its beginning was not told"
@@ -170,6 +170,7 @@ MIN_DELAY = timedelta(seconds=1)
 MAX_DELAY = timedelta(minutes=5)  # a receiver that is back is found within minutes
 MAX_RETRY_AFTER = timedelta(hours=1)  # whatever a receiver asks for: it must not park a page for a day
 MAX_AGE = timedelta(hours=24)  # nobody is helped by yesterday's page
+MAX_BROKEN_ATTEMPTS = 3  # at one that fails by an error of our own: the same message makes the same error again
 
 
 def deliver_next(
@@ -180,7 +181,8 @@ def deliver_next(
     lease: timedelta = SEND_LEASE,
 ) -> bool:
     """Send the next notification that may be sent (to the receivers, of the monitors named); False if there is none."""
-    names = tuple(services.senders) if receivers is None else tuple(receivers)
+    # Of those that there are: a reload may have taken one away since it was named.
+    names = tuple(name for name in services.senders if receivers is None or name in receivers)
     claimed = services.store.transact(
         lambda conn: outbox.claim(conn, services.owner, lease, receivers=names, monitors=monitors)
     )
@@ -226,6 +228,14 @@ def _send(services: Services, claimed: ClaimedNotification) -> Delivery:
             services.telemetry.notification_dropped(receiver, integration)
         log(_logger, WARN, "notification_not_accepted", f"{error}; {result.outcome.value}.", **nouns)
         return result
+    except Exception as error:  # noqa: BLE001 our own mistake with this one: those behind it have their turn
+        services.telemetry.notification_failed(receiver, integration, DeliveryFailure.INVALID.value)
+        log_failure(_logger, ERROR, "notification_broken", "A notification could not be made or sent.", error, **nouns)
+        said = f"{type(error).__name__}: {error}"
+        if claimed.attempt < MAX_BROKEN_ATTEMPTS:
+            return Delivery(outcome=DeliveryOutcome.RETRY, error=said, delay=delay(claimed.attempt, random.random))
+        services.telemetry.notification_dropped(receiver, integration)
+        return Delivery(outcome=DeliveryOutcome.DEAD, error=said)
     log(_logger, INFO, "notification_sent", "A notification was accepted.", **nouns)
     return Delivery(outcome=DeliveryOutcome.SENT)
 

@@ -7,6 +7,7 @@ What a silence covers is not repeated. When a receiver was last notified is in t
 nor forgets a repeat, and replicas don't double it: they take turns on the lock of the monitor's row.
 """
 
+import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import partial
@@ -19,6 +20,9 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.store import acknowledgements, alerts, monitors, notification_log, runs, silences
 from drift_monitor.store.connection import Transaction
 from drift_monitor.store.notification_log import LogState
+from drift_monitor.telemetry.logs import apart
+
+_logger = logging.getLogger(__name__)
 
 
 def repeat_due(services: Services) -> None:
@@ -32,7 +36,8 @@ def repeat_due(services: Services) -> None:
             if monitor.name in drifting and any(_due_episodes(services, conn, monitor, now).values())
         ]
     for monitor in due:
-        services.store.transact(partial(_repeat, services, monitor))
+        with apart(_logger, "The alerts of a monitor could not be told again.", monitor=monitor.name):
+            services.store.transact(partial(_repeat, services, monitor))
 
 
 def _repeat(services: Services, monitor: MonitorConfig, conn: Transaction) -> None:

@@ -9,6 +9,7 @@ A monitor that fails is not called stale as well. Time in which nobody watched (
 slept) makes nothing stale.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,8 +26,10 @@ from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
 from drift_monitor.store import alerts, monitors, runs
 from drift_monitor.store.alerts import AlertKey, Episode
 from drift_monitor.store.connection import Transaction
+from drift_monitor.telemetry.logs import apart
 from drift_monitor.words import minute
 
+_logger = logging.getLogger(__name__)
 RECOVERED = "recovered"
 FAILURES = 3  # one failed evaluation is retried, and mostly succeeds: it pages nobody
 LONGEST_STREAK = timedelta(hours=1)  # a monitor that runs daily would need three days for three failures
@@ -45,10 +48,11 @@ class Condition:
 def check_monitors(services: Services, watching_since: datetime) -> None:
     """One round: open and close episodes, and dispatch. Only a monitor for which something changed takes a write."""
     for monitor in services.config.monitors:
-        with services.store.read() as conn:
-            is_settled = _changes(services, conn, monitor, watching_since) == ((), ())
-        if not is_settled:
-            services.store.transact(partial(_write, services, monitor, watching_since))
+        with apart(_logger, "Whether a monitor is evaluated could not be checked.", monitor=monitor.name):
+            with services.store.read() as conn:
+                is_settled = _changes(services, conn, monitor, watching_since) == ((), ())
+            if not is_settled:
+                services.store.transact(partial(_write, services, monitor, watching_since))
 
 
 def firing_events(services: Services, conn: Transaction, monitor: MonitorConfig) -> Sequence[AlertEvent]:

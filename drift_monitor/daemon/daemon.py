@@ -25,6 +25,7 @@ from drift_monitor.alerting.repeat import repeat_due
 from drift_monitor.alerting.self_monitoring import check_monitors
 from drift_monitor.alerting.services import Services
 from drift_monitor.clock import Clock
+from drift_monitor.core.times import rfc3339
 from drift_monitor.daemon.delivery import DeliveryWorkers
 from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.daemon.settings import DaemonSettings
@@ -33,7 +34,7 @@ from drift_monitor.errors import DriftMonitorError, StoreError
 from drift_monitor.evaluation.attempt import LeaseKeeper
 from drift_monitor.store import retention
 from drift_monitor.store.retention import RetentionLimits
-from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
+from drift_monitor.telemetry.logs import ERROR, INFO, WARN, apart, log, log_failure
 
 _logger = logging.getLogger(__name__)
 # A tick that comes on time is no news, and one that is late is counted by the scheduler lag.
@@ -63,7 +64,7 @@ class Daemon:
         self._ticker = Ticker(self._ticks(), services.clock)
         self._alertmanagers = AlertmanagerSync(self._settings.resend)
         self._gaps = GapDetector(MISSED_ROUNDS * self._settings.resend)
-        self._watchdog = Watchdog(self._settings, services.clock, self._rearm)
+        self._watchdog = Watchdog(self._settings, services.clock, self._rearm, self._end_if_stuck)
 
     @property
     def services(self) -> Services:
@@ -90,11 +91,17 @@ class Daemon:
                 old.telemetry.config_refused()
                 log(_logger, ERROR, "reload_refused", f"The configuration was refused, the old one stays: {error}")
                 raise
+            except Exception as error:
+                old.telemetry.config_refused()
+                log_failure(_logger, ERROR, "reload_refused", "An error of our own; the old one stays.", error)
+                said = f"the configuration could not be loaded by an error of our own: {type(error).__name__}: {error}"
+                raise DriftMonitorError(said) from error
             self._services = new
             self._dispatcher.forget_plans()
             new.telemetry.config_loaded(now)
             for source in old.sources.values():
-                source.close()
+                with apart(_logger, "A source of the old configuration could not be closed.", source=source.name):
+                    source.close()
             log(_logger, INFO, "reloaded", "The configuration was loaded anew.", monitors=len(new.config.monitors))
 
     def is_healthy(self) -> bool:
@@ -123,10 +130,32 @@ class Daemon:
         is_finished = self._dispatcher.drain(self._settings.grace.total_seconds()) or self._abandon()
         self._keeper.stop()
         is_finished = self._delivery.flush(self._settings.farewell.total_seconds()) and is_finished
-        self._dispatcher.close()
-        self._delivery.close()
         log(_logger, INFO, "stopped", "The daemon has stopped.")
         return is_finished
+
+    def _end_if_stuck(self) -> bool:
+        """Whether work has been waiting and none has ended for longer than any statement may take, and a good while.
+
+        What is held is given back then, as the restart to come is not the fault of those windows.
+        """
+        longest = max((source.statement_timeout for source in self._services.config.sources), default=timedelta(0))
+        silence = self._dispatcher.silence
+        if silence <= longest + self._settings.stuck_after:
+            return False
+        held = self._keeper.held
+        windows = ", ".join(f"{claim.key.monitor} {rfc3339(claim.key.window_end)}" for claim in held) or "none"
+        log(
+            _logger,
+            ERROR,
+            "stuck",
+            f"There is work, and none has ended for {silence}; the process ends.",
+            under_way=windows,
+        )
+        # In a thread, as the store may be what hangs.
+        giving_back = threading.Thread(target=self._keeper.give_back, args=[held], daemon=True)
+        giving_back.start()
+        giving_back.join(self._settings.farewell.total_seconds())
+        return True
 
     def _abandon(self) -> bool:
         """Give back the windows that are still worked on, then cancel their statements; whether the workers ended.
@@ -156,6 +185,7 @@ class Daemon:
 
     def _rearm(self) -> None:
         self._dispatcher.forget_plans()
+        self._dispatcher.turn()
         self._ticker.rearm()
 
     def _dispatch(self) -> None:

@@ -3,13 +3,12 @@
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from drift_monitor.alerting.dispatch import deliver_next
 from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import StoreError
-from drift_monitor.telemetry.logs import WARN, log
+from drift_monitor.telemetry.logs import ERROR, WARN, apart, log, log_failure
 
 _logger = logging.getLogger(__name__)
 THREADS = 8  # receivers served at a time
@@ -21,7 +20,6 @@ class DeliveryWorkers:
     def __init__(self, services: Callable[[], Services], settings: DaemonSettings) -> None:
         self._services = services
         self._lease = settings.sending
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="courier")
         self._busy: set[str] = set()
         self._idle = threading.Condition()
         self._draining = threading.Event()
@@ -29,29 +27,35 @@ class DeliveryWorkers:
     def deliver(self) -> None:
         """One tick: a thread for every receiver that is not being served."""
         for receiver in self._services().senders:
-            with self._idle:
-                if receiver in self._busy or self._draining.is_set():
-                    continue
-                self._busy.add(receiver)
-            self._pool.submit(self._serve, receiver, once=False)
+            if not self._draining.is_set():
+                self._start_one(receiver, once=False)
 
     def flush(self, seconds: float) -> bool:
         """Every receiver that is not being served once more: shutting down. False where some take longer than that."""
         self._draining.set()
         for receiver in self._services().senders:
-            with self._idle:
-                if receiver in self._busy:
-                    continue
-                self._busy.add(receiver)
-            self._pool.submit(self._serve, receiver, once=True)
+            with apart(_logger, "A receiver could not be served.", receiver=receiver):
+                self._start_one(receiver, once=True)
         with self._idle:
             return self._idle.wait_for(lambda: not self._busy, timeout=seconds)
 
-    def close(self) -> None:
-        self._draining.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def _start_one(self, receiver: str, *, once: bool) -> None:
+        with self._idle:
+            if receiver in self._busy or len(self._busy) >= THREADS:
+                return
+            self._busy.add(receiver)
+        try:
+            threading.Thread(target=self._serve, args=[receiver, once], name="courier", daemon=True).start()
+        except BaseException:
+            self._rest(receiver)
+            raise
 
-    def _serve(self, receiver: str, *, once: bool) -> None:
+    def _rest(self, receiver: str) -> None:
+        with self._idle:
+            self._busy.discard(receiver)
+            self._idle.notify_all()
+
+    def _serve(self, receiver: str, once: bool) -> None:
         """Send what waits for a receiver until nothing does, or the next message only."""
         try:
             while (once or not self._draining.is_set()) and deliver_next(
@@ -61,7 +65,7 @@ class DeliveryWorkers:
                     return
         except StoreError as error:
             log(_logger, WARN, "store_unavailable", str(error), receiver=receiver)
+        except Exception as error:  # noqa: BLE001 our own mistake: told, and tried again at the next tick
+            log_failure(_logger, ERROR, "courier_failed", "Delivery ended by an error of our own.", error)
         finally:
-            with self._idle:
-                self._busy.discard(receiver)
-                self._idle.notify_all()
+            self._rest(receiver)

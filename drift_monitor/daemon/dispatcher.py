@@ -7,8 +7,7 @@ store's decision; two replicas that dispatch at once share the work without talk
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.settings import DaemonSettings
@@ -17,7 +16,7 @@ from drift_monitor.evaluation.attempt import LeaseKeeper, attempt
 from drift_monitor.evaluation.planning import plan_windows
 from drift_monitor.store import leases, runs
 from drift_monitor.store.leases import Claim
-from drift_monitor.telemetry.logs import WARN, Step, log
+from drift_monitor.telemetry.logs import ERROR, WARN, Step, apart, log, log_failure
 
 _logger = logging.getLogger(__name__)
 
@@ -29,40 +28,68 @@ class Dispatcher:
         self._services = services
         self._keeper = keeper
         self._settings = settings
-        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="worker")
         self._free = threading.Semaphore(settings.workers)
         self._draining = threading.Event()
         self._ended = 0  # workers that a drain has seen at rest
         self._look_at: dict[str, datetime] = {}
+        self._turned = services().clock.monotonic()  # when work last ended, or there was none
 
     def dispatch(self) -> None:
         """One tick: plan, then give each free worker something to do."""
         if self._draining.is_set():
             return
         services = self._services()
-        now = services.clock.now()
-        for monitor in services.config.monitors:
-            if now >= self._look_at.get(monitor.name, now):
-                planned = plan_windows(services, monitor)
-                self._look_at[monitor.name] = min(planned.next_due, now + self._settings.replan)
-        with services.store.read() as conn:
-            waiting = runs.backlog(conn)
-            now = services.store.now(conn)
+        try:
+            self._plan(services)
+            while not self._draining.is_set() and self._free.acquire(blocking=False):
+                if not self._start_one(services):
+                    # Nothing that could be begun is waiting, and nothing is under way.
+                    if not self._keeper.held:
+                        self.turn()
+                    break
+            with services.store.read() as conn:
+                waiting = runs.backlog(conn)
+                now = services.store.now(conn)
+        except StoreError:
+            self.turn()  # without a store nothing can end, and a new process would do no better
+            raise
         oldest = min((backlog.oldest_due for backlog in waiting.values() if backlog.oldest_due), default=now)
         services.telemetry.lagging((now - oldest).total_seconds())
-        while not self._draining.is_set() and self._free.acquire(blocking=False):
-            is_handed_over = False
-            try:
-                claim = self._claim(services)
-                if claim is not None:
-                    self._pool.submit(self._work, claim)
-                    is_handed_over = True
-            finally:
-                # Whatever went wrong: a permit that is kept after a failed claim is a worker fewer until the restart.
-                if not is_handed_over:
-                    self._free.release()
+
+    @property
+    def silence(self) -> timedelta:
+        """For how long there has been work, and none of it has ended, not even with an error."""
+        return timedelta(seconds=self._services().clock.monotonic() - self._turned)
+
+    def turn(self) -> None:
+        """Work has ended, or nobody could have done any."""
+        self._turned = self._services().clock.monotonic()
+
+    def _plan(self, services: Services) -> None:
+        now = services.clock.now()
+        for monitor in services.config.monitors:
+            if now < self._look_at.get(monitor.name, now):
+                continue
+            upcoming = now + self._settings.replan
+            with apart(_logger, "The windows of a monitor could not be planned.", monitor=monitor.name):
+                upcoming = min(plan_windows(services, monitor).next_due, upcoming)
+            self._look_at[monitor.name] = upcoming
+
+    def _start_one(self, services: Services) -> bool:
+        """Claim a run and hand it to a worker, who has the permit then; False where there is none."""
+        claim, is_handed_over = None, False
+        try:
+            claim = self._claim(services)
+            if claim is not None:
+                threading.Thread(target=self._work, args=[claim], name="worker", daemon=True).start()
+                is_handed_over = True
+        finally:
+            # Whatever went wrong: a permit that is kept after a failed claim is a worker fewer until the restart.
             if not is_handed_over:
-                return
+                self._free.release()
+                if claim is not None:  # no thread could be started
+                    self._keeper.give_back([claim])
+        return is_handed_over
 
     def forget_plans(self) -> None:
         """Look at every schedule again: the configuration or the clock has changed."""
@@ -78,9 +105,6 @@ class Dispatcher:
                 return False
             self._ended += 1
         return True
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _claim(self, services: Services) -> Claim | None:
         monitors = [monitor.name for monitor in services.config.monitors]
@@ -100,6 +124,8 @@ class Dispatcher:
         except StoreError as error:
             log(_logger, WARN, "store_unavailable", str(error))
             self._services().telemetry.store_up(up=False)
+        except Exception as error:  # noqa: BLE001 our own mistake: told, and the next tick starts another worker
+            log_failure(_logger, ERROR, "worker_failed", "A worker ended by an error of our own.", error)
         finally:
             self._free.release()
 
@@ -109,5 +135,8 @@ class Dispatcher:
         except InputError:  # the configuration was reloaded between claim and work, without this monitor
             services.store.transact(lambda conn: leases.release(conn, claim))
             return
-        with services.telemetry.busy_worker(), self._keeper.holding(claim):
-            attempt(services, monitor, claim, notify_past=False)
+        try:
+            with services.telemetry.busy_worker(), self._keeper.holding(claim):
+                attempt(services, monitor, claim, notify_past=False)
+        finally:
+            self.turn()

@@ -19,6 +19,8 @@ class DaemonSettings:
     housekeeping: timedelta = timedelta(hours=1)
     replan: timedelta = timedelta(seconds=60)  # look at a schedule again at least this often, whatever it says
     stalled_after: timedelta = timedelta(seconds=60)  # without a finished tick the process is dead and must end
+    stuck_after: timedelta = timedelta(minutes=5)  # beyond the longest statement: work waits and none ends
     clock_step: timedelta = timedelta(seconds=5)  # wall and monotonic clock apart by more: the clock was set
+    pause: timedelta = timedelta(seconds=15)  # the watchdog itself did not run for longer: the process was stopped
     grace: timedelta = timedelta(seconds=20)  # for running evaluations at shutdown; Kubernetes kills after 30
     farewell: timedelta = timedelta(seconds=3)  # for cancelled evaluations, and again for last notifications

@@ -1,7 +1,8 @@
-"""The watchdog: a process whose loop is dead must end, so that its supervisor starts a new one.
+"""The watchdog: a process whose loop is dead, or whose work never ends, must end, so that its supervisor starts anew.
 
-A thread of its own, on the monotonic clock, watches how long ago each tick last finished. It also sees when the wall
-clock was set, and has the ticker armed anew: a clock set back an hour would stop it for an hour, silently.
+A thread of its own, on the monotonic clock, watches how long ago each tick last finished, and whether work does. It
+also sees when the wall clock was set, and has the ticker armed anew: a clock set back an hour would stop it for an
+hour, silently.
 
 Since when somebody watches without a gap: what happened before is nobody's fault.
 
@@ -29,18 +30,20 @@ def end_process() -> None:
 
 
 class Watchdog:
-    """Ends the process when `beat` has not been called for `stalled_after`."""
+    """Ends the process when `beat` has not been called for `stalled_after`, or `is_stuck` says so."""
 
     def __init__(
         self,
         settings: DaemonSettings,
         clock: Clock,
         rearm: Callable[[], None],
+        is_stuck: Callable[[], bool] = lambda: False,
         end: Callable[[], None] = end_process,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._rearm = rearm
+        self._is_stuck = is_stuck
         self._end = end
         self._stopped = threading.Event()
         self._last_beat = clock.monotonic()
@@ -72,8 +75,17 @@ class Watchdog:
     def _watch(self) -> None:
         wall, monotonic = self._seen
         while not self._stopped.wait(self._settings.tick.total_seconds()):
+            stood_still = self._clock.monotonic() - monotonic
+            if stood_still > self._settings.pause.total_seconds():
+                # Nor did this thread run: whoever stopped the process (SIGSTOP, a frozen container) let it go on.
+                log(_logger, WARN, "paused", "The process was stopped for a while and goes on.", seconds=stood_still)
+                self.beat()
+                self._rearm()
             if not self.is_alive:
                 log(_logger, ERROR, "stalled", "The scheduler's loop is dead; the process ends.")
+                self._end()
+                return
+            if self._is_stuck():
                 self._end()
                 return
             now, elapsed = self._clock.now(), self._clock.monotonic() - monotonic

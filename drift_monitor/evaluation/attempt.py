@@ -104,7 +104,10 @@ class LeaseKeeper:
         while not self._stopped.wait(self.lease.total_seconds() / BEATS_PER_LEASE):
             held = self.held
             if held:
-                self._renew(held)
+                try:
+                    self._renew(held)
+                except Exception as error:  # noqa: BLE001 no beat may be the last: all leases would end
+                    log_failure(_logger, ERROR, "lease_not_renewed", "Leases could not be renewed.", error)
 
     def _renew(self, held: tuple[Claim, ...]) -> None:
         try:

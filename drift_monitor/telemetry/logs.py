@@ -18,13 +18,15 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TextIO
 from urllib.parse import quote, unquote, urlsplit
 
 from drift_monitor.core.times import escape_unprintable, rfc3339
+from drift_monitor.errors import StoreError
 
 DEBUG = logging.DEBUG
 INFO = logging.INFO
@@ -115,6 +117,20 @@ def log_failure(
     """Write one event with the exception that caused it, its stack in one escaped field."""
     extra = {_EVENT: event, _NOUNS: {key: value for key, value in nouns.items() if value is not None}}
     logger.log(level, "%s", message, extra=extra, exc_info=(type(failure), failure, failure.__traceback__))
+
+
+@contextmanager
+def apart(logger: logging.Logger, what: str, **nouns: object) -> Iterator[None]:
+    """An error of our own with one object is told and ends here, so that its neighbours have their turn.
+
+    Errors of the store are everybody's: they pass.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 whatever it is
+        log_failure(logger, ERROR, "set_aside", what, error, **nouns)
 
 
 def configure(

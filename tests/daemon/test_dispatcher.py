@@ -35,7 +35,6 @@ def test_failed_claims_cost_no_worker(tmp_path: Path, error: Exception, monkeypa
                     dispatcher.dispatch()
         dispatcher.dispatch()
         assert dispatcher.drain(60)
-        dispatcher.close()
         assert RunState.DONE in {run.state for run in bench.runs()}
 
 
