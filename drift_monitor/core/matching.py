@@ -21,7 +21,9 @@ import re2
 from drift_monitor.errors import InputError
 
 MAX_TEXT: Final = 1000  # characters of a name or value: far longer than any label
-_FORM: Final = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
+MAX_WRITTEN: Final = 3 * MAX_TEXT  # of a matcher as a person writes it, its value perhaps full of escapes
+# Of a text without blanks around it: a lazy value between blanks takes the square of their number.
+_FORM: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*(=~|!~|!=|=)\s*(.*)", re.DOTALL)
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t"}
@@ -92,7 +94,9 @@ class Matcher:
 
 def parse_matcher(text: str) -> Matcher:
     """The matcher that a person wrote, its value in double quotes or bare; raises InputError."""
-    form = _FORM.fullmatch(text)
+    if len(text) > MAX_WRITTEN:
+        raise InputError(f"matcher {text[:80]!r}…: has {len(text)} characters, at most {MAX_WRITTEN} are read")
+    form = _FORM.fullmatch(text.strip())
     if form is None:
         raise InputError(
             f"{text!r} is no matcher; write LABEL=VALUE, LABEL!=VALUE, LABEL=~REGEX or LABEL!~REGEX, "

@@ -52,7 +52,8 @@ _MAX_VALUE_LENGTH = 4096  # of a field; a statement or a page in an error would 
 
 SECRET = "<secret>"  # noqa: S105 - what is shown in place of one
 MIN_SECRET_LENGTH = 5  # shorter values would blank out ordinary words
-_USERINFO = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/'\"]*@")
+# A user's name ends at the first colon: were it to run on, a long line of colons would take the square of its length.
+_USERINFO = re.compile(r"(?<=://)[^\s/@:'\"]*:[^\s/'\"]*@")
 _ASSIGNMENT = re.compile(
     r"(?i)\b(password|passwd|pwd|secret|token|api[_-]?key|routing[_-]?key)(\"?'?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
 )
