@@ -29,6 +29,7 @@ from drift_monitor.demo.flights import FlightsData
 from drift_monitor.demo.payments import PaymentsData
 from drift_monitor.errors import StoreError
 from drift_monitor.evaluation.backfill import backfill, backfill_windows
+from drift_monitor.store.connection import create_private
 from drift_monitor.web.access import parse_address
 from drift_monitor.web.server import try_address
 
@@ -120,6 +121,7 @@ def begin(data: DemoData, directory: Path, *, seed: int, until: datetime, webhoo
     directory.mkdir(parents=True, exist_ok=True)
     history = data.begin(directory, seed=seed, until=until)
     config_file = directory / "drift.yaml"
+    create_private(config_file)
     config_file.write_text(data.config_yaml(directory.absolute(), history, webhook_url=webhook_url), encoding="utf-8")
     return config_file
 

@@ -76,6 +76,7 @@ class Daemon:
         telemetry.workers(self._settings.workers)
         telemetry.config_loaded(self._services.clock.now())
         self._keeper.start()
+        self._dispatcher.turn()  # whatever was done before took its time
         self._watchdog.start()
         self._ticker.start()
         log(_logger, INFO, "started", "The daemon has started.", monitors=len(self._services.config.monitors))

@@ -4,9 +4,10 @@ The note (`demo_history`) is changed in the transaction that adds the rows. So r
 not at all, and are added once, however often somebody asks and wherever the process was killed.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -113,10 +114,12 @@ def _read(connection: sqlite3.Connection, table: Table) -> History | None:
 @contextmanager
 def _connection(path: Path) -> Iterator[sqlite3.Connection]:
     try:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # as the store's files
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
             yield connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise SourceUnavailable(f"the demo's database {path} can't be used: {error}") from error
 
 

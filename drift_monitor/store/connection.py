@@ -19,13 +19,13 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -41,6 +41,14 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from drift_monitor.clock import Clock
 from drift_monitor.core.times import json_text
 from drift_monitor.errors import StoreError, StoreLocked, StoreOutdated, StoreUnavailable
+
+PRIVATE: Final = 0o600  # of every file that we create: what they hold is nobody else's business
+
+
+def create_private(path: Path) -> None:
+    """An empty file that only its owner can read, where there is none. Whoever opens it next tells what is wrong."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE))
 
 
 class FileLock:
@@ -86,7 +94,7 @@ class FileLock:
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     except OSError as error:
         raise StoreUnavailable(f"lock file {path} can't be opened: {error.strerror}") from error
 
@@ -363,6 +371,10 @@ def _knows_logarithm(connection: sqlite3.Connection) -> bool:
 
 
 def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
+    @event.listens_for(engine, "do_connect")
+    def create(dialect: Dialect, record: object, arguments: Sequence[str], named: object) -> None:
+        create_private(Path(arguments[0]))  # its log and index get the same rights from SQLite
+
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own

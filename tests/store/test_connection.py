@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import stat
 from collections.abc import Iterator
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -121,6 +122,19 @@ def test_no_rows_travel_in_a_pipeline_where_the_server_has_no_time_out(
         connection.execute(text("CREATE TEMPORARY TABLE kept (value integer)"))
         connection.execute(text("INSERT INTO kept VALUES (:value)"), [{"value": 1}, {"value": 2}])
         assert connection.execute(text("SELECT sum(value) FROM kept")).scalar_one() == 3
+
+
+def test_whatever_the_umask_says_only_the_owner_reads_what_we_create(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with opened(sqlite_url(tmp_path)) as store, store.lock():
+            migrate.upgrade(store)
+            store.transact(add_monitor)
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert {"drift.db", "drift.db-wal", "drift.db-shm", "drift.db.lock", "drift.db.migrate.lock"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
 
 
 def test_a_transaction_that_loses_a_race_is_run_again(postgresql_store: Store) -> None:
