@@ -19,7 +19,6 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.notify.alertmanager import AlertmanagerSender
 from drift_monitor.notify.message import Alert, alert_document
 from drift_monitor.store import notification_log
-from drift_monitor.store.connection import Transaction
 from drift_monitor.store.notification_log import LogState
 from drift_monitor.telemetry.logs import WARN, apart, log
 
@@ -55,8 +54,7 @@ def sync_alertmanagers(services: Services) -> None:
     senders = _alertmanagers(services)
     if not senders:
         return
-    with services.store.read() as conn:
-        state = _state(services, conn, senders)
+    state = _state(services, senders)
     for receiver, sender in senders.items():
         if not state[receiver]:
             continue
@@ -76,22 +74,26 @@ def _alertmanagers(services: Services) -> Mapping[str, AlertmanagerSender]:
     return {name: sender for name, sender in services.senders.items() if isinstance(sender, AlertmanagerSender)}
 
 
-def _state(services: Services, conn: Transaction, receivers: Collection[str]) -> Mapping[str, Sequence[Alert]]:
-    """The alerts that each of these receivers is to be sent now."""
+def _state(services: Services, receivers: Collection[str]) -> Mapping[str, Sequence[Alert]]:
+    """The alerts that each of these receivers is to be sent now; raises StoreError, with nothing half read."""
     state: dict[str, list[Alert]] = {name: [] for name in receivers}
     for monitor in services.config.monitors:
         concerned = state.keys() & set(monitor.receivers)
-        entries = notification_log.of_open_episodes(conn, monitor.name) if concerned else ()
-        sent = {(entry.receiver, entry.episode_id) for entry in entries if entry.state is LogState.SENT}
-        # Rendering reads the measurements: only where some receiver is to be sent them.
+        if not concerned:
+            continue
+        # Around a transaction of its own: an error of the store is told from one of ours only when it has left that.
         with apart(_logger, "The alerts of a monitor could not be rendered.", monitor=monitor.name):
-            for event in firing_events(services, conn, monitor) if sent else ():
-                for name in concerned:
-                    if (name, event.episode_id) in sent:
-                        state[name].append(event.alert)
+            with services.store.read() as conn:
+                entries = notification_log.of_open_episodes(conn, monitor.name)
+                sent = {(entry.receiver, entry.episode_id) for entry in entries if entry.state is LogState.SENT}
+                # Rendering reads the measurements: only where some receiver is to be sent them.
+                events = list(firing_events(services, conn, monitor)) if sent else []
+            for name in concerned:
+                state[name] += [event.alert for event in events if (name, event.episode_id) in sent]
     fingerprints = {name: {alert.fingerprint for alert in alerts} for name, alerts in state.items()}
-    recently = services.store.now(conn) - SENT_AFTER_END
-    for entry, at in notification_log.ended_since(conn, recently, tuple(receivers)):
+    with services.store.read() as conn:
+        ended = notification_log.ended_since(conn, services.store.now(conn) - SENT_AFTER_END, tuple(receivers))
+    for entry, at in ended:
         alert = resolved_alert(entry.alert, at, "it has ended")
         # Newest ends come first: where it fires anew or ended again since, this older end is not sent.
         if alert.fingerprint not in fingerprints[entry.receiver]:

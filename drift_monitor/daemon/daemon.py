@@ -15,6 +15,7 @@ anew then.
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -55,6 +56,7 @@ class Daemon:
         self._services = services
         self._rebuild = rebuild
         self._settings = settings or DaemonSettings()
+        self._longest = timedelta(0)  # a statement may take
         self._reloading = threading.Lock()
         self._draining = threading.Event()
         self._keeper = LeaseKeeper(services.store, self._settings.lease)
@@ -99,6 +101,7 @@ class Daemon:
                 raise DriftMonitorError(said) from error
             self._services = new
             self._dispatcher.forget_plans()
+            self._dispatcher.turn()
             new.telemetry.config_loaded(now)
             for source in old.sources.values():
                 with apart(_logger, "A source of the old configuration could not be closed.", source=source.name):
@@ -139,9 +142,10 @@ class Daemon:
 
         What is held is given back then, as the restart to come is not the fault of those windows.
         """
-        longest = max((source.statement_timeout for source in self._services.config.sources), default=timedelta(0))
+        timeouts = [source.statement_timeout for source in self._services.config.sources]
+        self._longest = max([self._longest, *timeouts])  # one of a configuration before may still be under way
         silence = self._dispatcher.silence
-        if silence <= longest + self._settings.stuck_after:
+        if silence <= self._longest + self._settings.stuck_after:
             return False
         held = self._keeper.held
         windows = ", ".join(f"{claim.key.monitor} {rfc3339(claim.key.window_end)}" for claim in held) or "none"
@@ -152,10 +156,10 @@ class Daemon:
             f"There is work, and none has ended for {silence}; the process ends.",
             under_way=windows,
         )
-        # In a thread, as the store may be what hangs.
-        giving_back = threading.Thread(target=self._keeper.give_back, args=[held], daemon=True)
-        giving_back.start()
-        giving_back.join(self._settings.farewell.total_seconds())
+        with suppress(RuntimeError):  # no thread is to be had; in a thread, as the store may be what hangs
+            giving_back = threading.Thread(target=self._keeper.give_back, args=[held], daemon=True)
+            giving_back.start()
+            giving_back.join(self._settings.farewell.total_seconds())
         return True
 
     def _abandon(self) -> bool:

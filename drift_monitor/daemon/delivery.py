@@ -21,6 +21,7 @@ class DeliveryWorkers:
         self._services = services
         self._lease = settings.sending
         self._busy: set[str] = set()
+        self._turns = threading.Semaphore(THREADS)
         self._idle = threading.Condition()
         self._draining = threading.Event()
 
@@ -41,7 +42,7 @@ class DeliveryWorkers:
 
     def _start_one(self, receiver: str, *, once: bool) -> None:
         with self._idle:
-            if receiver in self._busy or len(self._busy) >= THREADS:
+            if receiver in self._busy:
                 return
             self._busy.add(receiver)
         try:
@@ -58,11 +59,12 @@ class DeliveryWorkers:
     def _serve(self, receiver: str, once: bool) -> None:
         """Send what waits for a receiver until nothing does, or the next message only."""
         try:
-            while (once or not self._draining.is_set()) and deliver_next(
-                self._services(), receivers=[receiver], lease=self._lease
-            ):
-                if once:
-                    return
+            with self._turns:  # those beyond the eighth wait here for theirs, also at shutdown
+                while (once or not self._draining.is_set()) and deliver_next(
+                    self._services(), receivers=[receiver], lease=self._lease
+                ):
+                    if once:
+                        return
         except StoreError as error:
             log(_logger, WARN, "store_unavailable", str(error), receiver=receiver)
         except Exception as error:  # noqa: BLE001 our own mistake: told, and tried again at the next tick

@@ -58,8 +58,13 @@ class Dispatcher:
 
     @property
     def silence(self) -> timedelta:
-        """For how long there has been work, and none of it has ended, not even with an error."""
-        return timedelta(seconds=self._services().clock.monotonic() - self._turned)
+        """For how long there has been work, and neither an attempt nor a statement of one has ended, however it did.
+
+        An attempt may have many statements: each that ends shows that it goes on.
+        """
+        services = self._services()
+        last = max([self._turned, *(source.last_ended for source in services.sources.values())])
+        return timedelta(seconds=services.clock.monotonic() - last)
 
     def turn(self) -> None:
         """Work has ended, or nobody could have done any."""

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 
 from drift_monitor.clock import Clock
 from drift_monitor.daemon.settings import DaemonSettings
-from drift_monitor.telemetry.logs import ERROR, WARN, log
+from drift_monitor.telemetry.logs import ERROR, WARN, log, log_failure
 
 _logger = logging.getLogger(__name__)
 STALLED_EXIT_CODE = 70  # EX_SOFTWARE: an error of our own
@@ -75,31 +75,35 @@ class Watchdog:
     def _watch(self) -> None:
         wall, monotonic = self._seen
         while not self._stopped.wait(self._settings.tick.total_seconds()):
-            stood_still = self._clock.monotonic() - monotonic
-            if stood_still > self._settings.pause.total_seconds():
-                # Nor did this thread run: whoever stopped the process (SIGSTOP, a frozen container) let it go on.
-                log(_logger, WARN, "paused", "The process was stopped for a while and goes on.", seconds=stood_still)
-                self.beat()
-                self._rearm()
-            if not self.is_alive:
-                log(_logger, ERROR, "stalled", "The scheduler's loop is dead; the process ends.")
-                self._end()
-                return
-            if self._is_stuck():
-                self._end()
-                return
             now, elapsed = self._clock.now(), self._clock.monotonic() - monotonic
-            step = (now - wall) - timedelta(seconds=elapsed)
-            if abs(step) > self._settings.clock_step:
-                log(
-                    _logger,
-                    WARN,
-                    "clock_step",
-                    "The clock was set; ticks are armed anew.",
-                    seconds=step.total_seconds(),
-                )
-                self._rearm()
+            try:
+                self._notice(timedelta(seconds=elapsed), (now - wall) - timedelta(seconds=elapsed))
+                must_end = self._must_end()
+            except Exception as error:  # noqa: BLE001 whoever watches must not die of what it watches for
+                log_failure(_logger, ERROR, "watchdog_failed", "The watchdog could not look at everything.", error)
+                must_end = not self.is_alive
+            if must_end:
+                self._end()
+                return
             wall, monotonic = now, self._clock.monotonic()
+
+    def _notice(self, elapsed: timedelta, step: timedelta) -> None:
+        if elapsed > self._settings.pause:
+            # Nor did this thread run: whoever stopped the process (SIGSTOP, a frozen container) let it go on.
+            text = "The process was stopped for a while and goes on."
+            log(_logger, WARN, "paused", text, seconds=elapsed.total_seconds())
+            self.beat()
+            self._rearm()
+        if abs(step) > self._settings.clock_step:
+            text = "The clock was set; ticks are armed anew."
+            log(_logger, WARN, "clock_step", text, seconds=step.total_seconds())
+            self._rearm()
+
+    def _must_end(self) -> bool:
+        if not self.is_alive:
+            log(_logger, ERROR, "stalled", "The scheduler's loop is dead; the process ends.")
+            return True
+        return self._is_stuck()
 
 
 class GapDetector:

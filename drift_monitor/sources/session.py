@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -35,7 +35,7 @@ REASONS = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
     """One statement under way on one driver connection."""
 
@@ -54,7 +54,10 @@ class Session:
         self._limits = limits
         self._lock = threading.Lock()
         self._running: list[_Running] = []
-        self._watch_ends: threading.Event | None = None  # while there is a watch
+        self.last_ended = time.monotonic()  # when a statement last ended, however it did
+        self._is_watched = False
+        self._is_closed = False
+        self._look = threading.Event()  # wakes the watch before its time
         self._cancelled = threading.Event()
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
 
@@ -99,8 +102,9 @@ class Session:
             again.start()
 
     def close(self) -> None:
-        """Give every connection back to the database."""
-        self._end_watch()
+        """Give every connection back to the database. What still runs, as at a reload, keeps its deadline."""
+        self._is_closed = True
+        self._look.set()
         self._engine.dispose()
 
     def _attempt(self, statement: sa.Executable, take: Callable[[ResultRows], Result], many_rows: bool) -> Result:
@@ -127,12 +131,11 @@ class Session:
     def _guarded(self, connection: sa.Connection) -> Iterator[None]:
         """Shut the connection when the deadline passes; whatever error that causes is a time-out."""
         statement = _Running(connection.connection.dbapi_connection, time.monotonic() + self._seconds)
-        with self._lock:
-            self._running.append(statement)
-            if self._watch_ends is None:
-                self._watch_ends = threading.Event()
-                threading.Thread(target=self._watch, args=[self._watch_ends], name="deadlines", daemon=True).start()
         try:
+            with self._lock:
+                if not self._is_watched:
+                    self._begin_watch()
+                self._running.append(statement)
             yield
         except Exception as error:
             if statement.expired:
@@ -140,29 +143,39 @@ class Session:
             raise
         finally:
             with self._lock:
-                self._running.remove(statement)
+                if statement in self._running:
+                    self._running.remove(statement)
+                self.last_ended = time.monotonic()
+
+    def _begin_watch(self) -> None:
+        try:
+            threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
+        except RuntimeError as error:  # without a watch nothing is begun that might never end
+            text = f"source {self.name!r}: no thread can be started ({error}); it will be tried again"
+            raise SourceUnavailable(text) from error
+        self._is_watched = True
 
     @property
     def _seconds(self) -> float:
         """What a statement has until its connection is shut."""
         return (self._limits.statement_timeout + self.dialect.deadline_grace).total_seconds()
 
-    def _end_watch(self) -> None:
-        with self._lock:
-            if self._watch_ends is not None:
-                self._watch_ends.set()
-                self._watch_ends = None
-
-    def _watch(self, ends: threading.Event) -> None:
+    def _watch(self) -> None:
         """Wait for the next deadline, again and again. All statements have the same time: later ones end later."""
         pause = self._seconds
-        while not ends.wait(pause):
+        while True:
+            self._look.wait(pause)
+            self._look.clear()
             now = time.monotonic()
             with self._lock:  # a connection that was given back meanwhile may be running somebody else's statement
                 for statement in self._running:
                     if statement.deadline <= now and not statement.expired:
                         statement.expired = True
-                        self.dialect.abort(statement.connection)
+                        with suppress(Exception):  # a connection that is lost by now needs no end; the watch goes on
+                            self.dialect.abort(statement.connection)
+                if self._is_closed and not self._running:
+                    self._is_watched = False
+                    return
                 left = [statement.deadline - now for statement in self._running if not statement.expired]
             pause = min(left, default=self._seconds)
 

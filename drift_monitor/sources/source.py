@@ -59,6 +59,11 @@ class Source:
         """Which database this is, by its short name."""
         return self._session.dialect.name
 
+    @property
+    def last_ended(self) -> float:
+        """When a statement last ended, however it did, by the monotonic clock."""
+        return self._session.last_ended
+
     def ping(self) -> None:
         """Ask the database for a sign of life; raises SourceUnavailable or SourceTimeout."""
         self._session.run(sa.select(sa.literal_column("1")), lambda result: result.fetchall())

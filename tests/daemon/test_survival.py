@@ -7,7 +7,8 @@ bug; then it is well again.
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,18 +18,20 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from drift_monitor.alerting import self_monitoring
+from drift_monitor.alerting import alertmanager_sync, self_monitoring
 from drift_monitor.alerting.services import Services
 from drift_monitor.clock import SystemClock
 from drift_monitor.daemon import daemon as daemon_module
+from drift_monitor.daemon import delivery as delivery_module
 from drift_monitor.daemon import dispatcher as dispatcher_module
 from drift_monitor.daemon.daemon import Daemon
+from drift_monitor.daemon.delivery import THREADS
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.daemon.watchdog import Watchdog
-from drift_monitor.errors import DriftMonitorError, StoreUnavailable
+from drift_monitor.errors import DriftMonitorError, StoreError, StoreUnavailable
 from drift_monitor.evaluation.planning import Planned, planned_run
 from drift_monitor.notify.factory import LogSender
-from drift_monitor.store import leases, outbox, retention, runs
+from drift_monitor.store import leases, notification_log, outbox, retention, runs
 from drift_monitor.store.runs import RunState, Trigger
 from tests.evaluation.workbench import HOUR, MONITOR, START, Bench, Workbench, even, high, hour
 
@@ -262,3 +265,72 @@ def test_a_process_that_was_stopped_for_a_while_goes_on() -> None:
     time.sleep(5 * TICK.total_seconds())
     assert not ended.is_set()
     watchdog.stop()
+
+
+def test_a_long_attempt_whose_statements_end_is_not_stuck(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One statement may take all its time, and an attempt has as many as its features need."""
+    ended, is_done = threading.Event(), threading.Event()
+    source = bench.services.sources["people"]
+
+    def attempt_slowly(*_: Any, **__: Any) -> None:
+        for _number in range(20):
+            source.ping()
+            time.sleep(0.1)
+        is_done.set()
+
+    monkeypatch.setattr(dispatcher_module, "attempt", attempt_slowly)
+    monkeypatch.setattr(Daemon, "_end_if_stuck", lambda one: one._dispatcher.silence > timedelta(seconds=1))
+    one = Daemon(bench.services, lambda old: old, SETTINGS)
+    monkeypatch.setattr(one._watchdog, "_end", ended.set)
+    one.start()
+    wait_until(is_done.is_set, "the attempt ends")
+    assert not ended.is_set()
+    one.stop()
+
+
+def test_a_watchdog_outlives_what_it_watches_for() -> None:
+    ended, stuck = threading.Event(), threading.Event()
+
+    def look() -> bool:
+        if not stuck.is_set():
+            stuck.set()
+            raise RuntimeError("can't start new thread")
+        return True
+
+    watchdog = Watchdog(SETTINGS, SystemClock(), lambda: None, look, ended.set)
+    watchdog.start()
+    wait_until(ended.is_set, "the process ends all the same")
+
+
+def test_receivers_have_their_turns_whatever_their_number(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"r{number:02}" for number in range(3 * THREADS)]
+    served: Counter[str] = Counter()
+
+    def look(services: Services, *, receivers: Sequence[str], lease: timedelta) -> bool:
+        served.update(receivers)
+        time.sleep(0.005)
+        return False
+
+    monkeypatch.setattr(delivery_module, "deliver_next", look)
+    services = replace(bench.services, senders=dict.fromkeys(names, LogSender()))
+    workers = delivery_module.DeliveryWorkers(lambda: services, SETTINGS)
+    for _ in range(5):
+        workers.deliver()
+    wait_until(lambda: served.keys() == set(names), "each is served")
+    assert workers.flush(PATIENCE_SECONDS)
+    before = served.copy()
+    workers = delivery_module.DeliveryWorkers(lambda: services, SETTINGS)
+    assert workers.flush(PATIENCE_SECONDS)
+    assert served - before == Counter(names)
+
+
+def test_an_error_of_the_store_ends_a_round_of_alertmanagers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no error of the monitor's: a round that left its alerts out would count as done."""
+
+    def fail(*_: Any) -> None:
+        raise OperationalError("SELECT 1", {}, sqlite3.OperationalError("disk I/O error"))
+
+    (monitor,) = bench.services.config.monitors
+    monkeypatch.setattr(notification_log, "of_open_episodes", fail)
+    with pytest.raises(StoreError):
+        alertmanager_sync._state(bench.services, monitor.receivers)

@@ -35,7 +35,7 @@ def limit_statements(source: Source, seconds: float) -> None:
     """From now on: what comes before or after the statement in question must not be caught by its short limit."""
     session = source._session
     session._limits = replace(session._limits, statement_timeout=timedelta(seconds=seconds))
-    session._end_watch()  # it waits by the limit that was; the next statement begins another one
+    session._look.set()  # the watch waits by the limit that was
 
 
 def through(proxy: Proxy, postgresql: Postgresql, server: PostgresqlServer, **options: Any) -> Source:
@@ -59,6 +59,55 @@ def test_sqlite_statements_are_interrupted(sqlite: Sqlite) -> None:
     sqlite.create("u", {"n": "int"}, [(1,)])
     limit_statements(source, 60)
     assert source.read(table("u"), [], None).rows.tolist() == [1]
+
+
+def test_a_statement_keeps_its_deadline_when_its_source_is_closed(sqlite: Sqlite) -> None:
+    """As at a reload, while a worker still reads by the configuration before."""
+    sqlite.execute("CREATE VIEW t AS " + SLOW["sqlite"])
+    source = sqlite.source(statement_timeout=timedelta(seconds=1))
+    closing = threading.Timer(0.3, source.close)
+    closing.start()
+    for _ in range(2):  # and so does one that begins afterwards
+        begun = time.monotonic()
+        with pytest.raises(SourceTimeout):
+            source.read(table(), [], None)
+        assert time.monotonic() - begun < 15
+    closing.join()
+    source.close()
+    until(lambda: not source._session._is_watched)
+
+
+def test_deadlines_outlive_a_connection_that_can_not_be_ended(sqlite: Sqlite, monkeypatch: pytest.MonkeyPatch) -> None:
+    sqlite.execute("CREATE VIEW t AS " + SLOW["sqlite"])
+    source = sqlite.source(statement_timeout=timedelta(seconds=0.3))
+    abort = source._session.dialect.abort
+
+    def fail(connection: Any) -> None:
+        abort(connection)
+        raise RuntimeError("the connection is lost")
+
+    monkeypatch.setattr(source._session.dialect, "abort", fail)
+    for _ in range(2):
+        with pytest.raises(SourceTimeout):
+            source.read(table(), [], None)
+    source.close()
+
+
+def test_nothing_is_begun_that_nobody_watches(sqlite: Sqlite, monkeypatch: pytest.MonkeyPatch) -> None:
+    sqlite.execute("CREATE VIEW t AS " + SLOW["sqlite"])
+    source = sqlite.source(statement_timeout=timedelta(seconds=0.3))
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(SourceUnavailable, match="source 'shop': no thread can be started"):
+            source.read(table(), [], None)
+    assert source._session._running == []
+    with pytest.raises(SourceTimeout):
+        source.read(table(), [], None)
+    source.close()
 
 
 def test_a_silent_network_is_left_at_the_clients_deadline(
