@@ -11,14 +11,14 @@ from rich.text import Text
 from drift_monitor.app import open_services
 from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_flag
 from drift_monitor.cli.output import emit_json, tell
-from drift_monitor.cli.tables import emit_shown, plain, table
+from drift_monitor.cli.tables import emit_shown, measured, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import MeasurementStatus, Severity
 from drift_monitor.evaluation.on_demand import Evaluated, deliver_once, evaluate_now, requested_window
 from drift_monitor.queries.evaluations import EvaluatedAlert, evaluation_document
 from drift_monitor.store.runs import RunState
-from drift_monitor.words import count, minute, number, span
+from drift_monitor.words import minute, number, span
 
 QUIET, DRIFT, NOT_EVALUATED = 0, 1, 3
 _STYLES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
@@ -110,13 +110,7 @@ def _shown(result: Evaluated) -> Iterator[RenderableType]:
             psi = measurement.estimate(Metric.PSI)
             shown.add_row(
                 plain(measurement.feature),
-                measurement.status.value,
-                count(measurement.live_rows),
-                count(measurement.reference_rows),
-                number(measurement.value(Metric.KL_LIVE_REFERENCE)),
-                number(measurement.value(Metric.KL_REFERENCE_LIVE)),
-                number(measurement.noise_floor),
-                number(measurement.value(Metric.PSI)),
+                *measured(measurement),
                 "–" if psi.low is None else f"{number(psi.low)} to {number(psi.high)}",
                 measurement.direction.value if measurement.direction else "–",
                 Text(", ").join(_label(alarm) for alarm in alarms),

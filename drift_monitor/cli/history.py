@@ -18,14 +18,14 @@ from rich.console import RenderableType
 
 from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_history, time_flag, units_flag
 from drift_monitor.cli.output import emit, emit_bytes, emit_json
-from drift_monitor.cli.tables import emit_shown, in_bits, plain, table
+from drift_monitor.cli.tables import emit_shown, in_bits, measured, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.divergence import Metric
 from drift_monitor.errors import InputError
 from drift_monitor.queries.evaluations import MEASUREMENT_COLUMNS, JsonObject, measurement_document
 from drift_monitor.queries.evaluations import history as read_history
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
-from drift_monitor.words import count, minute, number
+from drift_monitor.words import minute, number
 
 _COLUMNS = (
     *("window end", "feature", "status", "live rows", "reference rows", "KL live‖ref", "KL ref‖live"),
@@ -105,13 +105,7 @@ def _table(found: Sequence[Measurement]) -> RenderableType:
         shown.add_row(
             minute(measurement.window_end),
             plain(measurement.feature),
-            measurement.status.value,
-            count(measurement.live_rows),
-            count(measurement.reference_rows),
-            number(measurement.value(Metric.KL_LIVE_REFERENCE)),
-            number(measurement.value(Metric.KL_REFERENCE_LIVE)),
-            number(measurement.noise_floor),
-            number(measurement.value(Metric.PSI)),
+            *measured(measurement),
             number(measurement.value(Metric.JS)),
             number(measurement.live_missing_ratio),
             number(measurement.live_unseen_ratio),

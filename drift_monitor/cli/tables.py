@@ -21,9 +21,11 @@ from rich.table import Table
 from rich.text import Text
 
 from drift_monitor.cli.output import emit
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.times import escape_unprintable
 from drift_monitor.errors import InputError
 from drift_monitor.store.measurements import Measurement
+from drift_monitor.words import count, number
 
 _WIDE = 240  # columns where nobody looks: lines in files and pipes are not cut
 
@@ -50,6 +52,19 @@ def emit_shown(*shown: RenderableType, output: Path | None = None) -> None:
 def plain(text: str, style: str = "") -> Text:
     """Foreign text as a cell or line."""
     return Text(escape_unprintable(text), style=style)
+
+
+def measured(measurement: Measurement) -> tuple[str, ...]:
+    """The cells that tables of measurements share, from the status to PSI."""
+    return (
+        measurement.status.value,
+        count(measurement.live_rows),
+        count(measurement.reference_rows),
+        number(measurement.value(Metric.KL_LIVE_REFERENCE)),
+        number(measurement.value(Metric.KL_REFERENCE_LIVE)),
+        number(measurement.noise_floor),
+        number(measurement.value(Metric.PSI)),
+    )
 
 
 def table(columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Table:

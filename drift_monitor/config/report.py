@@ -108,6 +108,7 @@ class Report(Generic[RootT]):
     def read(self) -> None:
         """Read the whole document, once, and note what is wrong with each key by itself."""
         for path, sections, written in self.sections():
+            # What pydantic can't say: keys that exclude each other, or that the service itself sets.
             known, section = keys_of(sections), sections[0]
             for key in section.filled_in.intersection(written):
                 self._add_unknown((*path, key), known)

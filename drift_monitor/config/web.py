@@ -125,6 +125,7 @@ def load_web(path: Path | str, environ: Mapping[str, str] | None = None) -> WebC
     written = report.at(("tls_server_config",))
     draft = report.draft(TlsConfig, ("tls_server_config",)) if written is not None else None
     if draft is not None:
+        # Clients are verified against a file or not at all, and every file can be read.
         tls = draft.section
         verifies = tls.client_auth_type is not ClientAuth.NONE
         if draft.intact("client_auth_type", "client_ca_file") and verifies != (tls.client_ca_file is not None):

@@ -293,25 +293,11 @@ def _compare_block(live: Sequence[Counts], reference: Sequence[Counts], smoothin
     live_counts, reference_counts, present = _padded(live, reference)
     pair = smooth(live_counts, reference_counts, smoothing, present)
     estimated = estimates(pair)
-    both = estimated[Metric.KL_LIVE_REFERENCE], estimated[Metric.KL_REFERENCE_LIVE]
-    forward, reverse = (estimates.value for estimates in both)
-    choices = [
-        ((both[0].low == 0) & (both[1].low == 0), Direction.NONE),
-        (forward == reverse, Direction.RESHAPED),  # both may be infinite
-        (forward >= ONE_SIDED * reverse, Direction.NEW),
-        (reverse >= ONE_SIDED * forward, Direction.LOST),
-    ]
-    members = list(Direction)
-    codes = np.select(
-        [condition for condition, _ in choices],
-        [members.index(direction) for _, direction in choices],
-        default=members.index(Direction.RESHAPED),
-    )
     columns = zip(
         live_counts.sum(axis=1).tolist(),
         reference_counts.sum(axis=1).tolist(),
         kl_floor(pair).tolist(),
-        [members[code] for code in codes.tolist()],
+        _directions(estimated),
         _contributions(pair, live),
         strict=True,
     )
@@ -348,6 +334,24 @@ def _padded(live: Sequence[Counts], reference: Sequence[Counts]) -> tuple[Counts
     padded = np.zeros((2, *present.shape), dtype=np.int64)
     padded[0, present], padded[1, present] = np.concatenate(live), np.concatenate(reference)
     return padded[0], padded[1], present
+
+
+def _directions(estimated: Mapping[Metric, Estimates]) -> list[Direction]:
+    both = estimated[Metric.KL_LIVE_REFERENCE], estimated[Metric.KL_REFERENCE_LIVE]
+    forward, reverse = (estimates.value for estimates in both)
+    choices = [
+        ((both[0].low == 0) & (both[1].low == 0), Direction.NONE),
+        (forward == reverse, Direction.RESHAPED),  # both may be infinite
+        (forward >= ONE_SIDED * reverse, Direction.NEW),
+        (reverse >= ONE_SIDED * forward, Direction.LOST),
+    ]
+    members = list(Direction)
+    codes = np.select(
+        [condition for condition, _ in choices],
+        [members.index(direction) for _, direction in choices],
+        default=members.index(Direction.RESHAPED),
+    )
+    return [members[code] for code in codes.tolist()]
 
 
 def _counts(values: ArrayLike, side: str) -> Counts:

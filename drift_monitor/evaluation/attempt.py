@@ -211,20 +211,7 @@ def attempt(services: Services, monitor: MonitorConfig, claim: Claim, *, notify_
     except StoreError as error:
         return _postponed(services, monitor, claim, error, RunFailure.STORE.value)
     except Exception as error:  # noqa: BLE001 our own mistake: it must not end the daemon, and must not be hidden
-        services.telemetry.run_failed(monitor.name, RunFailure.INTERNAL.value)
-        log_failure(
-            _logger, ERROR, "internal_error", "An evaluation failed by an error of our own.", error, **_nouns(claim)
-        )
-        message = f"{type(error).__name__}: {error}"
-        delay = backoff(claim.attempt - 1)
-        try:
-            state = services.store.transact(
-                lambda conn: leases.retry(conn, claim, delay, error_code=RunFailure.INTERNAL.value, error=message)
-            )
-        except LeaseLost as lost:
-            return _fenced(services, monitor, claim, lost)
-        log(_logger, ERROR, "evaluation_failed", f"{message}: the window is {state.value}.", **_nouns(claim))
-        return Result.FAILED if state is RunState.FAILED else Result.RETRIED
+        return _retried(services, monitor, claim, error)
     finally:
         services.telemetry.run_finished(monitor.name, services.clock.monotonic() - started)
     _done(services, monitor, claim, outcome)
@@ -282,6 +269,23 @@ def _postponed(services: Services, monitor: MonitorConfig, claim: Claim, error: 
     except LeaseLost as lost:
         return _fenced(services, monitor, claim, lost)
     return Result.POSTPONED
+
+
+def _retried(services: Services, monitor: MonitorConfig, claim: Claim, error: Exception) -> Result:
+    services.telemetry.run_failed(monitor.name, RunFailure.INTERNAL.value)
+    log_failure(
+        _logger, ERROR, "internal_error", "An evaluation failed by an error of our own.", error, **_nouns(claim)
+    )
+    message = f"{type(error).__name__}: {error}"
+    delay = backoff(claim.attempt - 1)
+    try:
+        state = services.store.transact(
+            lambda conn: leases.retry(conn, claim, delay, error_code=RunFailure.INTERNAL.value, error=message)
+        )
+    except LeaseLost as lost:
+        return _fenced(services, monitor, claim, lost)
+    log(_logger, ERROR, "evaluation_failed", f"{message}: the window is {state.value}.", **_nouns(claim))
+    return Result.FAILED if state is RunState.FAILED else Result.RETRIED
 
 
 def _fenced(services: Services, monitor: MonitorConfig, claim: Claim, error: LeaseLost) -> Result:

@@ -85,21 +85,7 @@ def commit(
             return 0
         updates = _judge_in_order(conn, monitor, claims, outcomes, rows)
         judged = list(zip(claims, outcomes, updates, strict=False))
-        leases.confirm_all(
-            conn,
-            [
-                (
-                    claim,
-                    RunResult(
-                        rows_read=outcome.rows_read,
-                        newest=outcome.newest,
-                        result={"live_rows": outcome.rows},
-                        alert_states=[record.to_json() for record in update.records],
-                    ),
-                )
-                for claim, outcome, update in judged
-            ],
-        )
+        leases.confirm_all(conn, [(claim, _result(outcome, update)) for claim, outcome, update in judged])
         changed = pane_store.save(conn, monitor.name, table.fresh_counts, table.fresh_rows)
         measurements.save(conn, [found for _, outcome, _ in judged for found in outcome.watched.measurements])
         _record(services, conn, monitor, judged, rows, notify_past=notify_past)
@@ -249,6 +235,15 @@ def _moves_reference(monitor: MonitorConfig, outcome: EvaluationResult, update: 
         return False
     edges = (Change.FIRED, Change.RESOLVED)
     return any(key.feature and step.change in edges for key, step in update.transitions.items())
+
+
+def _result(outcome: EvaluationResult, update: AlertUpdate) -> RunResult:
+    return RunResult(
+        rows_read=outcome.rows_read,
+        newest=outcome.newest,
+        result={"live_rows": outcome.rows},
+        alert_states=[record.to_json() for record in update.records],
+    )
 
 
 def _revisions(

@@ -187,6 +187,7 @@ def evaluate_together(
     if reference_spans(monitor, window_of(monitor, claims[0].key.window_end)):
         with services.store.read() as conn:
             episodes = alert_store.open_episodes(conn, monitor.name)
+        # Per feature, the window in which its oldest open episode began.
         since: dict[str, datetime] = {}
         for episode in episodes:
             feature = episode.key.feature

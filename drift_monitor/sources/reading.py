@@ -93,6 +93,7 @@ class Reader:
     ) -> None:
         """Count a chunk; where that is refused, find out why, once for the dataset and then by halves."""
         try:
+            # Counts of one statement for each run of spans, which add up.
             scan = self.scan(found.dataset, spans)
             found.statements += 1
             counted = self._counted(scan, counters, found.infos)

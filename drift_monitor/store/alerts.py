@@ -232,28 +232,20 @@ def states_before(connection: Connection, monitor: str, window_end: datetime) ->
 
 def open_episode(connection: Connection, opened: Episode) -> bool:
     """Store an episode that begins; False where it was stored already."""
-    return (
-        insert_new(
-            connection,
-            episode,
-            [
-                {
-                    "id": opened.id,
-                    "monitor": opened.monitor,
-                    **opened.key._asdict(),
-                    "metric": opened.metric,
-                    "severity": opened.severity,
-                    "opened_window": opened.opened_window,
-                    "opened_revision": opened.opened_revision,
-                    "closed_window": opened.closed_window,
-                    "closed_at": opened.closed_at,
-                    "close_reason": opened.close_reason,
-                    "peak_value": opened.peak_value,
-                }
-            ],
-        )
-        == 1
-    )
+    row = {
+        "id": opened.id,
+        "monitor": opened.monitor,
+        **opened.key._asdict(),
+        "metric": opened.metric,
+        "severity": opened.severity,
+        "opened_window": opened.opened_window,
+        "opened_revision": opened.opened_revision,
+        "closed_window": opened.closed_window,
+        "closed_at": opened.closed_at,
+        "close_reason": opened.close_reason,
+        "peak_value": opened.peak_value,
+    }
+    return insert_new(connection, episode, [row]) == 1
 
 
 def close_episode(connection: Connection, id: str, *, window: datetime, reason: str) -> bool:

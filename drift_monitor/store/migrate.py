@@ -58,6 +58,7 @@ def upgrade(store: Store) -> bool:
         store.begin() as connection,
     ):
         if connection.dialect.name == "postgresql":
+            # Until the transaction ends no other replica migrates; to wait for one may take longer than any statement.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = '5min'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})

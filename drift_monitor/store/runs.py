@@ -286,6 +286,7 @@ def history(
     if which.states:
         statement = statement.where(run.c.state.in_(which.states))
     if before is not None:
+        # In the order of the list: older windows, then later monitors, then lower revisions.
         same = run.c.window_end == before.window_end
         statement = statement.where(
             (run.c.window_end < before.window_end)

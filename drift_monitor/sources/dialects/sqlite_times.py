@@ -122,16 +122,7 @@ class TextTime(StreamAxis):
         if not all(isinstance(text, str) for text in values):
             raise StatementRefused(MIXED)
         try:
-            first = values[0] if values else ""
-            suffix = next((suffix for suffix in UTC_SUFFIXES if first.endswith(suffix)), "")
-            width = len(first) - len(suffix)
-            if (suffix == "") is not self.naive or width not in (19, 26) or set(map(len, values)) != {len(first)}:
-                uniform = None
-            else:
-                if suffix and not all(text.endswith(suffix) for text in values):
-                    uniform = None
-                else:
-                    uniform = np.array(values).astype(f"U{width}").astype("datetime64[us]").astype(np.int64)
+            uniform = self._uniform(values)
             return uniform if uniform is not None else self._each(values)
         except ValueError as error:
             raise StatementRefused(NO_TIME) from error
@@ -144,6 +135,20 @@ class TextTime(StreamAxis):
         if self.zone is None:
             return instant.astimezone(UTC).replace(tzinfo=None)
         return wall_clock(instant, self.zone)
+
+    def _uniform(self, texts: Sequence[str]) -> NDArray[np.int64] | None:
+        """Positions by numpy where all texts have the shape of the first: full seconds or microseconds, no zone or UTC.
+
+        None where they have not, and each has to be parsed by itself.
+        """
+        first = texts[0] if texts else ""
+        suffix = next((suffix for suffix in UTC_SUFFIXES if first.endswith(suffix)), "")
+        width = len(first) - len(suffix)
+        if (suffix == "") is not self.naive or width not in (19, 26) or set(map(len, texts)) != {len(first)}:
+            return None
+        if suffix and not all(text.endswith(suffix) for text in texts):
+            return None
+        return np.array(texts).astype(f"U{width}").astype("datetime64[us]").astype(np.int64)
 
     def _each(self, texts: Sequence[str]) -> NDArray[np.int64]:
         times = [_parsed(text) for text in texts]

@@ -147,6 +147,7 @@ def _subjects(monitors: Sequence[MonitorSnapshot]) -> Iterator[_Subject]:
         unknown = [FeatureSnapshot(feature=name, segment=segment) for name, segment in rules.keys() - known]
         for feature in (*monitor.features, *unknown):
             own = rules.get((feature.feature, feature.segment), [])
+            # The worst is the largest value over its threshold; without a usable rule, PSI over 0.25.
             is_quiet, worst = True, None
             for rule in own:
                 is_quiet = is_quiet and not rule.firing

@@ -124,6 +124,7 @@ def read_feature(conn: Transaction, series: Series, query: FeatureQuery, at: dat
     else:
         chosen = None
     selected = counted(conn, [chosen])[series] if chosen else None
+    # Up to the newest window, or around the selected one where that is older.
     length = timedelta(days=query.days)
     end = latest.window_end if latest else at
     if selected is not None and selected.window_end < end - length:
