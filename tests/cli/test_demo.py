@@ -3,6 +3,7 @@
 import io
 import re
 import socket
+import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,3 +150,6 @@ def test_the_demo_of_flights_goes_on_where_it_was(tmp_path: Path) -> None:
     ends = re.findall(r"event=evaluated .* window_end=(\S+)", log)
     assert len(ends) == len(set(ends)) >= 240  # four a day for 60 days
     assert "event=alert_firing" in log
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert modes.keys() >= {"drift.db", "drift.log", "drift.yaml", "flights.db"}
+    assert set(modes.values()) == {0o600}
