@@ -57,11 +57,15 @@ def open_services(
     external_url: str = "",
     migrate_store: bool = False,
     telemetry: Telemetry | None = None,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Iterator[Services]:
-    """Store (migrated where that is allowed), sources and senders of a configuration, open until the block ends."""
+    """Store (migrated where that is allowed), sources and senders of a configuration, open until the block ends.
+
+    Once `given_up`, no answer of the store is waited for.
+    """
     clock = clock or SystemClock()
     with ExitStack() as stack:
-        store = Store(config.store.url.get_secret_value(), clock)
+        store = Store(config.store.url.get_secret_value(), clock, given_up=given_up)
         stack.callback(store.close)
         store.check_file()
         # SQLite has one user, so it is migrated at once; a PostgreSQL store may serve an older replica meanwhile.
@@ -273,10 +277,12 @@ class Service:
                             external_url=self._options.external_url,
                             migrate_store=self._options.migrate_store,
                             telemetry=self._telemetry,
+                            given_up=lambda: self._ending and self._daemon is None,
                         )
                     )
                     trial.enter_context(services.store.lock())
                     declare(services, whole=True)
+                    self._telemetry.store_up(up=True)
                     stack.push(trial.pop_all())
                     return services
             except StoreUnavailable as error:

@@ -29,7 +29,7 @@ from drift_monitor.demo.flights import FlightsData
 from drift_monitor.demo.payments import PaymentsData
 from drift_monitor.errors import StoreError
 from drift_monitor.evaluation.backfill import backfill, backfill_windows
-from drift_monitor.store.connection import create_private
+from drift_monitor.store.sqlite import create_private
 from drift_monitor.web.access import parse_address
 from drift_monitor.web.server import try_address
 

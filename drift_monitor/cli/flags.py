@@ -20,7 +20,8 @@ from drift_monitor.config.schema import Config
 from drift_monitor.core.times import parse_duration, parse_instant
 from drift_monitor.errors import InputError
 from drift_monitor.store import migrate
-from drift_monitor.store.connection import Store, create_private
+from drift_monitor.store.connection import Store
+from drift_monitor.store.sqlite import create_private
 from drift_monitor.telemetry.logs import LEVELS, LogFormat, configure
 
 TIMES = "Times are written 2026-11-20T12:00:00Z, 2026-11-20, now, or back from now -7d, -1h30m; UTC unless said."

@@ -16,6 +16,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -34,8 +35,10 @@ from drift_monitor.daemon.watchdog import GapDetector, Watchdog
 from drift_monitor.errors import DriftMonitorError, StoreError
 from drift_monitor.evaluation.attempt import LeaseKeeper
 from drift_monitor.store import retention
+from drift_monitor.store.health import Replica, StoreProbe
 from drift_monitor.store.retention import RetentionLimits
 from drift_monitor.telemetry.logs import ERROR, INFO, WARN, apart, log, log_failure
+from drift_monitor.version import __version__
 
 _logger = logging.getLogger(__name__)
 # A tick that comes on time is no news, and one that is late is counted by the scheduler lag.
@@ -65,6 +68,8 @@ class Daemon:
         self._chore = self._guarded(chore) if chore else None
         self._ticker = Ticker(self._ticks(), services.clock)
         self._alertmanagers = AlertmanagerSync(self._settings.resend)
+        own = Replica(owner=services.owner, version=__version__, config_hash=services.config.hash)
+        self._probe = StoreProbe(services.store, own, services.clock, services.telemetry)
         self._gaps = GapDetector(MISSED_ROUNDS * self._settings.resend)
         self._watchdog = Watchdog(self._settings, services.clock, self._rearm, self._end_if_stuck)
 
@@ -77,6 +82,7 @@ class Daemon:
         telemetry = self._services.telemetry
         telemetry.workers(self._settings.workers)
         telemetry.config_loaded(self._services.clock.now())
+        self._probe.start()
         self._keeper.start()
         self._dispatcher.turn()  # whatever was done before took its time
         self._watchdog.start()
@@ -100,6 +106,7 @@ class Daemon:
                 said = f"the configuration could not be loaded by an error of our own: {type(error).__name__}: {error}"
                 raise DriftMonitorError(said) from error
             self._services = new
+            self._probe.replica = replace(self._probe.replica, config_hash=new.config.hash)
             self._dispatcher.forget_plans()
             self._dispatcher.turn()
             new.telemetry.config_loaded(now)
@@ -113,14 +120,8 @@ class Daemon:
         return self._watchdog.is_alive
 
     def is_ready(self) -> bool:
-        """Whether work is taken and the store answers."""
-        if self._draining.is_set():
-            return False
-        try:
-            with self._services.store.read():
-                return True
-        except StoreError:
-            return False
+        """Whether work is taken and the store can be written."""
+        return not self._draining.is_set() and self._services.store.problem is None
 
     def begin_drain(self) -> None:
         """Not ready from now on: shutdown was asked for."""
@@ -134,6 +135,7 @@ class Daemon:
         is_finished = self._dispatcher.drain(self._settings.grace.total_seconds()) or self._abandon()
         self._keeper.stop()
         is_finished = self._delivery.flush(self._settings.farewell.total_seconds()) and is_finished
+        self._probe.stop()
         log(_logger, INFO, "stopped", "The daemon has stopped.")
         return is_finished
 
@@ -208,12 +210,9 @@ class Daemon:
             try:
                 tick()
             except StoreError as error:
-                self._services.telemetry.store_up(up=False)
                 log(_logger, WARN, "store_unavailable", str(error))
             except Exception as error:  # noqa: BLE001 our own mistake: told with its stack, and tried again
                 log_failure(_logger, ERROR, "tick_failed", "A tick failed by an error of our own.", error)
-            else:
-                self._services.telemetry.store_up(up=True)
 
         return run
 

@@ -128,7 +128,6 @@ class Dispatcher:
                 claim = None if self._draining.is_set() else self._claim(services)
         except StoreError as error:
             log(_logger, WARN, "store_unavailable", str(error))
-            self._services().telemetry.store_up(up=False)
         except Exception as error:  # noqa: BLE001 our own mistake: told, and the next tick starts another worker
             log_failure(_logger, ERROR, "worker_failed", "A worker ended by an error of our own.", error)
         finally:

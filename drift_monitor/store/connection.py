@@ -1,31 +1,24 @@
 """The way into the store: one engine, short transactions, and errors of our own tree.
 
 SQLite: WAL, `synchronous=FULL`, foreign keys on, and BEGIN IMMEDIATE for whatever may write: a deferred transaction
-that reads first fails at once when another one commits in between, whatever the busy time-out says. PostgreSQL: the
-server ends our session when this host dies inside a transaction, so no row stays locked by the dead; the settings
-travel in `options` and hold from the first statement on.
+that reads first fails at once when another one commits in between, whatever the busy time-out says. PostgreSQL has a
+file of its own.
 
 The store's clock decides what is due: that of the PostgreSQL server, or on SQLite (one daemon a file) the host's.
-
-An advisory lock on a file beside a SQLite store. The kernel frees it when its process ends, however it ends.
 
 Foreign errors become ours here, once: what happened to the store, and what to do next.
 """
 
-import fcntl
-import math
-import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -40,70 +33,16 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from drift_monitor.clock import Clock
 from drift_monitor.core.times import json_text
-from drift_monitor.errors import StoreError, StoreLocked, StoreOutdated, StoreUnavailable
-
-PRIVATE: Final = 0o600  # of every file that we create: what they hold is nobody else's business
-
-
-def create_private(path: Path) -> None:
-    """An empty file that only its owner can read, where there is none. Whoever opens it next tells what is wrong."""
-    with suppress(OSError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE))
-
-
-class FileLock:
-    """A held lock; `close` frees it."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor: int | None = descriptor
-
-    @classmethod
-    def acquire(cls, path: Path, *, owner: str) -> Self:
-        """Take the lock at once, or raise StoreLocked with the process that holds it. `owner` names what is locked."""
-        descriptor = _open(path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "an unknown process"
-            os.close(descriptor)
-            raise StoreLocked(f"{owner} is in use by {holder}; stop that daemon first, or use another store") from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
-        return cls(descriptor)
-
-    @classmethod
-    def wait(cls, path: Path) -> Self:
-        """Take the lock as soon as it is free."""
-        descriptor = _open(path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return cls(descriptor)
-
-    def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
-    except OSError as error:
-        raise StoreUnavailable(f"lock file {path} can't be opened: {error.strerror}") from error
-
+from drift_monitor.errors import StoreError, StoreOutdated, StoreUnavailable
+from drift_monitor.store.postgresql import postgresql_engine
+from drift_monitor.store.sqlite import FileLock, gone, identity, sqlite_engine
 
 # Losing these races is normal: the transaction was rolled back as a whole and may simply be run again.
 # A lock that was not to be had in time is one: its holder may be a dead host, whose session the server ends after two
 # such waits at most.
 _RACES: Final = {"40001", "40P01", "55P03"}
 _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 _SQLITE: Final[dict[int, tuple[type[StoreError], str]]] = {
     sqlite3.SQLITE_BUSY: (StoreUnavailable, "is busy: another process holds its write lock"),
@@ -176,30 +115,8 @@ Transaction = Connection
 TRIES: Final = 5  # of one transaction that keeps losing races
 PAUSE_SECONDS: Final = 0.05  # before the second try; doubled each time, with full jitter
 POOL_TIMEOUT_SECONDS: Final = 10
-BUSY_TIMEOUT_MS: Final = 5000
+BUSY_TIMEOUT: Final = timedelta(seconds=5)
 
-# Server side: the server ends what a dead host left behind. Milliseconds, except the keepalives (seconds).
-SESSION_SETTINGS: Final = {
-    "idle_in_transaction_session_timeout": "10000",
-    "statement_timeout": "15000",
-    "lock_timeout": "5000",
-    "tcp_keepalives_idle": "15",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "30000",
-    "timezone": "UTC",
-    "synchronous_commit": "on",  # an acknowledged commit stays, whatever the server's default
-}
-# Client side: libpq notices a server that went silent.
-_CLIENT_SETTINGS: Final = {
-    "connect_timeout": 10,
-    "keepalives": 1,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30000,
-    "application_name": "drift-monitor",
-}
 _READING: Final = "drift_monitor_reading"
 
 
@@ -214,9 +131,20 @@ def now(connection: Connection) -> datetime:
 
 
 class Store:
-    """An open store. Thread-safe; `close` gives all connections back."""
+    """An open store. Thread-safe; `close` gives all connections back.
 
-    def __init__(self, url: str, clock: Clock, *, pool_size: int = 5) -> None:
+    `deadline` of a statement, where it is to be shorter than usual; once `given_up`, nothing is waited for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        pool_size: int = 5,
+        deadline: timedelta | None = None,
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         try:
             parsed = make_url(url)
         except ArgumentError as error:
@@ -232,8 +160,18 @@ class Store:
                 f"store url: {parsed.drivername} can't hold the store; use sqlite:///… or postgresql+psycopg://…"
             )
         self.url = parsed
+        self.path = Path(parsed.database or "").absolute() if parsed.drivername == "sqlite" else None
         self.clock = clock
-        self.engine = _engine(self.url, clock, pool_size)
+        self.given_up = given_up
+        self.problem: str | None = None  # why nothing can be written now, as `StoreProbe` has found
+        self.damage: str | None = None  # what a transaction has found broken in the file
+        self.movements = 0  # connections that came out of the pool
+        self._writing: dict[int, float] = {}  # since when, by driver connection: write transactions on SQLite
+        self.engine = _engine(self.url, clock, pool_size=pool_size, deadline=deadline, given_up=given_up)
+        event.listen(self.engine, "checkout", self._moved)
+        if self.path is not None:
+            event.listen(self.engine, "checkin", self._given_back)
+            event.listen(self.engine, "begin", self._begin)
 
     @property
     def dialect(self) -> str:
@@ -243,11 +181,6 @@ class Store:
     def name(self) -> str:
         """The store as messages name it: without a password."""
         return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
-
-    @property
-    def path(self) -> Path | None:
-        """The file of a SQLite store."""
-        return Path(self.url.database or "").absolute() if self.dialect == "sqlite" else None
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -282,14 +215,31 @@ class Store:
                 return result
             except SQLAlchemyError as error:
                 again = is_race(error) or (is_lost_connection(error) and not committing)
-                if attempt == TRIES or not again:
-                    raise translated(error, self.name) from error
+                if attempt == TRIES or not again or self.given_up():
+                    raise self._translated(error) from error
             time.sleep(random.uniform(0, PAUSE_SECONDS * 2**attempt))  # noqa: S311 jitter, no secret
         raise AssertionError("unreachable")
 
     def now(self, connection: Connection) -> datetime:
         """The present moment by the store's clock."""
         return now(connection)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no connection is left in the pool."""
+        pool = self.engine.pool
+        return isinstance(pool, QueuePool) and pool.checkedout() >= pool.size()
+
+    def is_busy(self, at_most: timedelta) -> bool:
+        """Whether a writer of our own keeps others from the file: a transaction of this process, or a command's."""
+        if any(time.monotonic() - since < at_most.total_seconds() for since in tuple(self._writing.values())):
+            return True
+        return self.path is not None and FileLock.is_held(self.maintenance_lock)
+
+    @property
+    def maintenance_lock(self) -> Path:
+        """Held by whoever needs the whole SQLite file for a while: migrations, and what rewrites it."""
+        return Path(f"{self.path}.migrate.lock")
 
     def lock(self) -> FileLock | nullcontext[None]:
         """The right to be this SQLite file's only daemon, until closed; raises StoreLocked. Free on PostgreSQL."""
@@ -323,10 +273,36 @@ class Store:
         try:
             yield
         except SQLAlchemyError as error:
-            raise translated(error, self.name) from error
+            raise self._translated(error) from error
+
+    def _translated(self, error: SQLAlchemyError) -> StoreError:
+        ours = translated(error, self.name)
+        if (getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF) in _DAMAGED:
+            self.damage = str(ours)
+        return ours
+
+    def _moved(self, connection: object, entry: ConnectionPoolEntry, proxy: object) -> None:
+        self.movements += 1
+
+    def _begin(self, connection: Connection) -> None:
+        """BEGIN on SQLite, in the file that lies under the store's name."""
+        assert self.path is not None
+        if connection.info["file"] != identity(self.path):
+            connection.invalidate()  # the next one opens what lies there by then
+            raise gone(self.path)
+        if connection.get_execution_options().get(_READING):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            self._writing[id(connection.connection.dbapi_connection)] = time.monotonic()
+
+    def _given_back(self, connection: object, entry: ConnectionPoolEntry) -> None:
+        self._writing.pop(id(connection), None)
 
 
-def _engine(url: URL, clock: Clock, pool_size: int) -> Engine:
+def _engine(
+    url: URL, clock: Clock, *, pool_size: int, deadline: timedelta | None, given_up: Callable[[], bool]
+) -> Engine:
     shared: dict[str, Any] = {
         "hide_parameters": True,
         "json_serializer": json_text,
@@ -336,57 +312,10 @@ def _engine(url: URL, clock: Clock, pool_size: int) -> Engine:
         "pool_timeout": POOL_TIMEOUT_SECONDS,
     }
     try:
-        if url.drivername == "sqlite":
-            engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **shared)
-            _prepare_sqlite(engine, clock)
-            return engine
-        settings = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
-        given = str(url.query.get("options", ""))
-        arguments = {**_CLIENT_SETTINGS, "options": f"{settings} {given}".strip()}
-        engine = create_engine(url, connect_args=arguments, pool_pre_ping=True, **shared)
-        event.listen(engine, "do_executemany", _without_pipeline)
-        return engine
+        if url.drivername != "sqlite":
+            return postgresql_engine(url, deadline=deadline, given_up=given_up, **shared)
+        return sqlite_engine(url, clock, BUSY_TIMEOUT if deadline is None else min(deadline, BUSY_TIMEOUT), **shared)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise StoreError(
             "store url: the PostgreSQL driver is not installed; pip install 'drift-monitor[postgresql]'"
         ) from error
-
-
-def _without_pipeline(cursor: Any, statement: str, parameters: Sequence[Any], context: Any) -> bool:
-    """A round trip a row: psycopg would send them as a pipeline, in the middle of which no time-out of the server runs.
-
-    A host that dies there would keep its rows locked for ever. What writes many rows puts them into one statement.
-    """
-    for one in parameters:
-        cursor.execute(statement, one)
-    return True
-
-
-def _knows_logarithm(connection: sqlite3.Connection) -> bool:
-    """Whether SQLite was built with its mathematical functions: `drift_histograms` needs one of them."""
-    try:
-        return bool(connection.execute("SELECT ln(1.0) = 0.0").fetchone()[0])
-    except sqlite3.OperationalError:
-        return False
-
-
-def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
-    @event.listens_for(engine, "do_connect")
-    def create(dialect: Dialect, record: object, arguments: Sequence[str], named: object) -> None:
-        create_private(Path(arguments[0]))  # its log and index get the same rights from SQLite
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions of its own
-        entry.info["clock"] = clock
-        for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-        if not _knows_logarithm(connection):
-            connection.create_function("ln", 1, math.log, deterministic=True)
-        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            connection.execute("PRAGMA journal_mode=WAL")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        reading = connection.get_execution_options().get(_READING)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

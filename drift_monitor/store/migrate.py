@@ -6,6 +6,7 @@ lock file stands for the advisory lock. A store written by a newer version is ne
 """
 
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +17,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from drift_monitor.errors import StoreOutdated
-from drift_monitor.store.connection import FileLock, Store
+from drift_monitor.store.connection import Store
+from drift_monitor.store.postgresql import wait_longer
+from drift_monitor.store.sqlite import FileLock
 
+MIGRATION_DEADLINE: Final = timedelta(minutes=30)  # of one statement: it may rewrite a large table
 VERSION_TABLE: Final = "schema_version"
 _ADVISORY_LOCK: Final = 0x6472_6966_74  # "drift"; any constant will do, so long as nobody else in the database uses it
 
@@ -54,10 +58,11 @@ def upgrade(store: Store) -> bool:
     if store.path is None and current(store) == head():
         return False
     with (
-        nullcontext() if store.path is None else FileLock.wait(Path(f"{store.path}.migrate.lock")),
+        nullcontext() if store.path is None else FileLock.wait(store.maintenance_lock),
         store.begin() as connection,
     ):
         if connection.dialect.name == "postgresql":
+            wait_longer(connection, MIGRATION_DEADLINE)
             # Until the transaction ends no other replica migrates; to wait for one may take longer than any statement.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = '5min'"))

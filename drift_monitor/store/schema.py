@@ -12,6 +12,7 @@ and `feature` is "" for what belongs to the monitor itself.
              └─ outbox ── delivery          notifications in order; every try to send one
     silence                                 which alerts are not to be told, from when to when
     bin_spec, configuration                 stored once under their content hash
+    replica                                 the processes of the service: their last sign of life, their configuration
 """
 
 from typing import Any, Final
@@ -346,4 +347,15 @@ delivery: Final = Table(
     _needed("outcome", Text),
     Column("status_code", Integer),
     Column("error", Text),
+)
+
+replica: Final = Table(
+    "replica",
+    metadata,
+    _key("owner", Text),
+    _needed("host", Text),
+    _needed("version", Text),
+    _needed("config_hash", Text),
+    _needed("started_at", Instant),
+    _needed("seen_at", Instant),
 )

@@ -80,7 +80,8 @@ class Telemetry:
         self._source_up = self._gauge(
             "drift_source_up", "1 if the last attempt to use the source worked; absent before the first.", ("source",)
         )
-        self._store_up = self._gauge("drift_store_up", "1 if the last attempt to use the store worked.")
+        self._store_up = self._gauge("drift_store_up", "1 if the last write to the store worked.")
+        self._store_free: Gauge | None = None
         self._reload_ok = self._gauge(
             "drift_config_last_reload_successful", "1 if the last attempt to load the configuration worked."
         )
@@ -196,6 +197,11 @@ class Telemetry:
 
     def store_up(self, *, up: bool) -> None:
         self._store_up.set(up)
+
+    def store_free_bytes(self, free: int) -> None:
+        if self._store_free is None:  # of a file only: 0 bytes would be an alarm where nobody knows them
+            self._store_free = self._gauge("drift_store_free_bytes", "What is free on the disk of a SQLite store.")
+        self._store_free.set(free)
 
     def config_loaded(self, at: datetime) -> None:
         self._reload_ok.set(1)

@@ -16,8 +16,8 @@ from drift_monitor.errors import InconsistentCounts, SourceError, SourceTimeout,
 from drift_monitor.sources.dialects.postgresql import PostgreSQL
 from drift_monitor.sources.source import Source
 from tests.postgresql import PostgresqlServer, find_binaries
+from tests.proxy import Proxy
 from tests.sources.databases import Postgresql, Sqlite, counter, make_source, table
-from tests.sources.proxy import Proxy
 
 PATIENCE_SECONDS = 120.0  # on a busy machine
 NUMBERS = NumericBins((0, 2, 4), ValueType.INTEGER)

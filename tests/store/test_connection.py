@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from drift_monitor.errors import StoreError, StoreLocked, StoreOutdated, StoreUnavailable
 from drift_monitor.store import leases, migrate, monitors, runs
-from drift_monitor.store.connection import SESSION_SETTINGS, Store
+from drift_monitor.store.connection import Store
 from tests.postgresql import PostgresqlServer
 from tests.store.conftest import opened
 from tests.store.making import EXPIRED, TTL, add_monitor, planned, sqlite_url
@@ -83,7 +83,7 @@ def test_every_postgresql_session_has_the_time_outs_that_free_what_the_dead_hold
         "synchronous_commit": "on",
     }
     with postgresql_store.read() as connection:
-        assert {name: connection.execute(text(f"SHOW {name}")).scalar() for name in SESSION_SETTINGS} == shown
+        assert {name: connection.execute(text(f"SHOW {name}")).scalar() for name in shown} == shown
 
 
 def test_a_host_that_died_inside_a_transaction_does_not_keep_its_window(postgresql_url: str) -> None:

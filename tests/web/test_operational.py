@@ -60,7 +60,7 @@ def test_filter_holds_for_results_and_process_metrics() -> None:
     assert "drift_build_info" in text
 
 
-def test_unreadable_store_leaves_process_metrics_and_says_store_down() -> None:
+def test_an_unreadable_store_leaves_the_metrics_of_the_process() -> None:
     answers: list[Snapshot | Exception] = [StoreUnavailable("connection refused"), Snapshot()]
 
     def snapshot() -> Snapshot:
@@ -70,12 +70,14 @@ def test_unreadable_store_leaves_process_metrics_and_says_store_down() -> None:
         return answer
 
     with serving(snapshot=snapshot) as service:
+        service.telemetry.store_up(up=False)  # as the probe of the store says, whoever reads
         down = http.get(f"{service.url}/metrics")
         up = http.get(f"{service.url}/metrics")
     assert down.status_code == 200
     assert "drift_store_up 0.0" in down.text
     assert "drift_kl_divergence_nats" not in down.text
-    assert "drift_store_up 1.0" in up.text
+    assert "drift_store_up 0.0" in up.text
+    assert "drift_build_info" in down.text
 
 
 def test_budget_is_applied_and_what_it_drops_is_counted() -> None:

@@ -112,14 +112,11 @@ def _cycles_ignored() -> Iterator[None]:
 
 def _snapshot(service: ServerDependencies) -> Snapshot:
     try:
-        snapshot = service.snapshot()
+        return service.snapshot()
     except StoreError as error:
         # Nothing of the store is shown then: old numbers would look like new ones.
-        service.telemetry.store_up(up=False)
         log(_logger, WARN, "store_unreadable", f"/metrics shows nothing of the store: {error}")
         return Snapshot()
-    service.telemetry.store_up(up=True)
-    return snapshot
 
 
 def _of_monitors(metrics: Iterable[Metric], monitors: frozenset[str] | None) -> Iterator[Metric]:

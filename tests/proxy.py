@@ -31,8 +31,8 @@ class Proxy:
     def close(self) -> None:
         self._open = False
         self._thread.join()
-        for one in (self._listener, *(end for pair in self._pairs for end in pair)):
-            one.close()
+        for end in (self._listener, *(end for pair in self._pairs for end in pair)):
+            end.close()
 
     def _serve(self) -> None:
         with selectors.DefaultSelector() as selector:
