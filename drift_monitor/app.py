@@ -12,9 +12,11 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
 from urllib.parse import urlsplit
@@ -24,7 +26,7 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.clock import Clock, SystemClock
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import Config
-from drift_monitor.config.web import WebConfig
+from drift_monitor.config.web import WebConfig, load_web
 from drift_monitor.daemon.daemon import Daemon
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import DriftMonitorError, InputError, StoreUnavailable
@@ -44,6 +46,8 @@ from drift_monitor.web.pages.routes import page_routes
 from drift_monitor.web.server import WebServer, try_address
 
 _logger = logging.getLogger(__name__)
+READERS = 4  # requests that read the store at a time: as many as the listener has places
+READING = timedelta(seconds=10)  # a statement of a page may take
 LOOK_SECONDS = 1.0  # between looks at the listener, whatever the signals say
 STORE_RETRY_SECONDS = 2.0  # between tries while the store is not there yet
 
@@ -136,6 +140,7 @@ class ServeOptions:
 
     listen_address: str = "127.0.0.1:8765"
     web_config: WebConfig = field(default_factory=WebConfig)
+    web_config_file: Path | None = None  # read anew when it changes
     external_url: str = ""
     enable_lifecycle: bool = False
     enable_admin_api: bool = False
@@ -179,6 +184,9 @@ class Service:
         self._clock = clock or SystemClock()
         self._telemetry = Telemetry(version=__version__)
         self._daemon: Daemon | None = None
+        self._server: WebServer | None = None
+        self._readers: Store | None = None
+        self._stamps: Sequence[tuple[int, int, int] | None] = ()
         # Written by signal handlers, which must not take a lock that the thread they interrupt may hold: plain values,
         # and a queue that a handler may put into at any time.
         self._ending = False
@@ -201,10 +209,11 @@ class Service:
             daemon.start()
             while not self._ending:
                 self._sleep(LOOK_SECONDS)
+                self._notice_web_config()
                 if self._reload_asked:
                     self._reload_asked = False
                     try:
-                        daemon.reload()
+                        self.reload()
                     except DriftMonitorError as error:
                         log(
                             _logger,
@@ -231,6 +240,7 @@ class Service:
         """Load the configuration anew, as SIGHUP does; raises DriftMonitorError if it is refused."""
         if self._daemon is None:
             raise StoreUnavailable("the service is still starting: its store does not answer yet; try again later")
+        self._protect()
         self._daemon.reload()
 
     def _listen(self, stack: ExitStack, on_listening: Callable[[int], None]) -> WebServer:
@@ -240,19 +250,19 @@ class Service:
             clock=self._clock,
             healthy=lambda: self._daemon is None or self._daemon.is_healthy(),
             ready=lambda: self._daemon is not None and self._daemon.is_ready(),
-            snapshot=lambda: read_snapshot(self._services()),
+            snapshot=lambda: read_snapshot(self._for_readers()),
             reload=self.reload if options.enable_lifecycle else None,
             max_series=options.max_series,
         )
-        may_change = options.enable_admin_api or options.web_config.authenticates
         server = WebServer(
             [
                 *operational_routes(operational),
-                *page_routes(self._services, self._clock),
-                *api_routes(self._services, may_change=may_change),
+                *page_routes(self._for_readers, self._clock),
+                *api_routes(self._for_readers, may_change=self._may_change),
             ],
             options.web_config,
             address=options.listen_address,
+            on_refused=self._telemetry.request_refused,
             external_urls=(options.external_url,) if options.external_url else (),
         )
         try:
@@ -260,6 +270,7 @@ class Service:
         except OSError as error:
             raise _not_listening(options, error) from error
         stack.callback(server.stop)
+        self._server, self._stamps = server, self._stamps_of_web_config()
         log(_logger, INFO, "listening", "The HTTP listener has started.", address=options.listen_address, port=port)
         on_listening(port)
         return server
@@ -283,6 +294,9 @@ class Service:
                     trial.enter_context(services.store.lock())
                     declare(services, whole=True)
                     self._telemetry.store_up(up=True)
+                    url = self._config.store.url.get_secret_value()
+                    self._readers = Store(url, self._clock, pool_size=READERS, deadline=READING)
+                    trial.callback(self._readers.close)
                     stack.push(trial.pop_all())
                     return services
             except StoreUnavailable as error:
@@ -302,10 +316,46 @@ class Service:
         declare(new, whole=True)
         return new
 
-    def _services(self) -> Services:
-        if self._daemon is None:
+    def _for_readers(self) -> Services:
+        """The services as pages and metrics have them: with connections of their own, so that work keeps the others."""
+        if self._daemon is None or self._readers is None:
             raise StoreUnavailable("the service is still starting: its store does not answer yet")
-        return self._daemon.services
+        services = self._daemon.services
+        self._readers.problem = services.store.problem
+        return replace(services, store=self._readers)
+
+    def _may_change(self) -> bool:
+        """Whether clients prove who they are, or the operator has said that anybody may change things."""
+        return self._options.enable_admin_api or (self._server is not None and self._server.web_config.authenticates)
+
+    def _stamps_of_web_config(self) -> Sequence[tuple[int, int, int] | None]:
+        """What changes when somebody writes the web configuration or a file that it names."""
+        file, tls = self._options.web_config_file, self._server and self._server.web_config.tls
+        files = [] if file is None else [file, *(tls.files().values() if tls else ())]
+        found = [path.stat() if path.exists() else None for path in files]
+        return [stat and (stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in found]
+
+    def _protect(self) -> None:
+        """Read users, headers and certificates anew; raises DriftMonitorError, with the old ones still in force."""
+        options, server = self._options, self._server
+        if options.web_config_file is None or server is None:
+            return
+        web_config = load_web(options.web_config_file)
+        problem = bind_problem(options.listen_address, web_config, options.allow_unauthenticated)
+        if problem is not None:
+            raise InputError(problem)
+        server.protect(web_config)
+        log(_logger, INFO, "web_config_loaded", "Users, headers and certificates were read anew.")
+
+    def _notice_web_config(self) -> None:
+        stamps = self._stamps_of_web_config()
+        if stamps != self._stamps:
+            self._stamps = stamps
+            try:
+                self._protect()
+            except DriftMonitorError as error:
+                text = f"The web configuration was refused, the old one stays: {error}"
+                log(_logger, ERROR, "web_config_refused", text)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

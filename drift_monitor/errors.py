@@ -184,6 +184,18 @@ class MissedReason(StrEnum):
     DOWNTIME = "downtime"  # older than `catch_up` windows when the service came back
 
 
+class RequestRefusal(StrEnum):
+    """Why an HTTP request was refused before it reached a page."""
+
+    HEAD_SIZE = "head_size"
+    HOST = "host"
+    CREDENTIALS = "credentials"
+    LOGIN_FLOOD = "login_flood"
+    ORIGIN = "origin"
+    BODY_SIZE = "body_size"
+    OVERLOAD = "overload"
+
+
 class DeliveryFailure(StrEnum):
     """Why a notification was not accepted."""
 

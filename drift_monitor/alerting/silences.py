@@ -25,6 +25,7 @@ from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.silences import Silence, SilenceState
 
 MAX_MATCHERS: Final = 50  # each is held against each alert
+MAX_OPEN: Final = 1000  # silences: each is held against each alert, in memory
 MAX_WORDS: Final = 2000  # characters of an author or comment
 LONGEST: Final = timedelta(days=366)  # a longer silence is a rule that should be removed
 OWN_LABELS = RESERVED_LABELS | {"rule"}
@@ -51,12 +52,16 @@ def add_silence(
         start = starts_at or now
         end = ends_at if ends_at is not None else _after(start, duration)
         _check_times(start, end, now)
-        return silences.add(conn, matchers=matchers, starts_at=start, ends_at=end, author=author, comment=comment)
+        if silences.count_open(conn) >= MAX_OPEN:
+            raise InputError(f"there are {MAX_OPEN} silences that hold or will hold; end some before you add another")
+        made = silences.add(conn, matchers=matchers, starts_at=start, ends_at=end, author=author, comment=comment)
+        silences.note(conn, actor=author, action="add silence", subject=made.id)
+        return made
 
     return store.transact(work)
 
 
-def expire_silence(store: Store, id: str) -> Silence:
+def expire_silence(store: Store, id: str, *, actor: str) -> Silence:
     """End a silence now; raises InputError where there is none, or it has ended."""
 
     def work(conn: Transaction) -> Silence:
@@ -66,6 +71,7 @@ def expire_silence(store: Store, id: str) -> Silence:
             raise UnknownId(f"no silence has the id {id!r}; the list of silences shows them")
         if not was_open:
             raise AlreadyOver(f"the silence {id} has ended at {rfc3339(silence.ends_at)} already")
+        silences.note(conn, actor=actor, action="end silence", subject=id)
         return silence
 
     return store.transact(work)
@@ -84,18 +90,20 @@ def acknowledge_alert(store: Store, episode_id: str, *, author: str, comment: st
 
     def work(conn: Transaction) -> Acknowledgement:
         _check_fires(conn, episode_id)
+        silences.note(conn, actor=author, action="acknowledge", subject=episode_id)
         return acknowledgements.acknowledge(conn, episode_id, author=author, comment=comment)
 
     return store.transact(work)
 
 
-def withdraw_acknowledgement(store: Store, episode_id: str) -> None:
+def withdraw_acknowledgement(store: Store, episode_id: str, *, actor: str) -> None:
     """Let a firing alert be repeated again; raises InputError where it was not acknowledged."""
 
     def work(conn: Transaction) -> None:
         _check_fires(conn, episode_id)
         if not acknowledgements.withdraw(conn, episode_id):
             raise AlreadyOver(f"the alert {episode_id} is not acknowledged by anybody")
+        silences.note(conn, actor=actor, action="withdraw acknowledgement", subject=episode_id)
 
     store.transact(work)
 

@@ -50,6 +50,7 @@ class WebFlags:
         return ServeOptions(
             listen_address=self.listen_address,
             web_config=self.web_config,
+            web_config_file=self.web_config_file,
             external_url=self.url,
             enable_lifecycle=self.enable_lifecycle,
             enable_admin_api=self.enable_admin_api,

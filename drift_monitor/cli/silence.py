@@ -131,7 +131,7 @@ def expire(ids: tuple[str, ...], config_file: Path) -> None:
     with open_history(config) as store:
 
         def end(text: str) -> str:
-            ended = expire_silence(store, _meant(store, text))
+            ended = expire_silence(store, _meant(store, text), actor=login_name(None))
             return f"ended: {ended.id}, {_written(ended)}"
 
         tell_each(ids, end)

@@ -19,6 +19,7 @@ from drift_monitor.store.outbox import NotificationState
 from drift_monitor.store.runs import UNFINISHED, RunState
 from drift_monitor.store.schema import (
     alert,
+    audit,
     episode,
     measurement,
     outbox,
@@ -67,6 +68,7 @@ def purge_batch(connection: Connection, limits: RetentionLimits, batch: int = BA
             (outbox, and_(outbox.c.created_at < old, outbox.c.state != NotificationState.PENDING.value)),
             (episode, and_(episode.c.closed_window < old, ~exists().where(alert.c.episode_id == episode.c.id))),
             (silence, silence.c.ends_at < old),
+            (audit, audit.c.at < old),
             (reference, and_(reference.c.built_at < old, _is_replaced(reference))),
         )
     )

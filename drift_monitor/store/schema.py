@@ -13,6 +13,7 @@ and `feature` is "" for what belongs to the monitor itself.
     silence                                 which alerts are not to be told, from when to when
     bin_spec, configuration                 stored once under their content hash
     replica                                 the processes of the service: their last sign of life, their configuration
+    audit                                   who changed what by command or HTTP
 """
 
 from typing import Any, Final
@@ -358,4 +359,15 @@ replica: Final = Table(
     _needed("config_hash", Text),
     _needed("started_at", Instant),
     _needed("seen_at", Instant),
+)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    _key("id", Text),
+    _needed("at", Instant),
+    _needed("actor", Text),
+    _needed("action", Text),
+    _needed("subject", Text),
+    Index("ix_audit_at", "at"),
 )

@@ -11,11 +11,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
 from drift_monitor.core.matching import Matcher, match_all
 from drift_monitor.store.connection import now
-from drift_monitor.store.schema import silence
+from drift_monitor.store.schema import audit, silence
 
 
 class SilenceState(StrEnum):
@@ -92,6 +92,12 @@ def add(
     return made
 
 
+def note(connection: Connection, *, actor: str, action: str, subject: str) -> None:
+    """Keep who did what, in the transaction that does it."""
+    row = {"id": str(uuid.uuid4()), "at": now(connection), "actor": actor, "action": action, "subject": subject}
+    connection.execute(audit.insert(), [row])
+
+
 def expire(connection: Connection, id: str) -> bool:
     """End a silence now, also one that has not begun; False where there is none or it has ended."""
     row = connection.execute(select(silence).where(silence.c.id == id).with_for_update()).one_or_none()
@@ -134,6 +140,11 @@ def page(
         statement = statement.where(or_(columns.created_at < after.created_at, same))
     rows = connection.execute(statement.order_by(columns.created_at.desc(), columns.id).limit(limit))
     return tuple(_silence(row) for row in rows)
+
+
+def count_open(connection: Connection) -> int:
+    """How many silences hold or will hold."""
+    return connection.execute(select(func.count()).where(silence.c.ends_at > now(connection))).scalar_one()
 
 
 def active(connection: Connection) -> tuple[Silence, ...]:

@@ -20,7 +20,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from drift_monitor.core.times import clean_label
-from drift_monitor.errors import RUN_FAILURE_REASONS, DeliveryFailure, MissedReason
+from drift_monitor.errors import RUN_FAILURE_REASONS, DeliveryFailure, MissedReason, RequestRefusal
 
 DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _RECEIVER = ("receiver", "integration")
@@ -88,6 +88,13 @@ class Telemetry:
         self._reload_at = self._gauge(
             "drift_config_last_reload_success_timestamp_seconds", "When a configuration was last loaded."
         )
+        self._refused = self._counter(
+            "drift_http_requests_refused_total",
+            "HTTP requests refused before any page, by reason.",
+            ("reason",),
+        )
+        for reason in RequestRefusal:
+            self._refused.labels(reason.value)
         self._series = self._gauge("drift_exposition_series", "Series of results in this exposition.")
         self._series_dropped = self._counter(
             "drift_exposition_series_dropped_total",
@@ -202,6 +209,9 @@ class Telemetry:
         if self._store_free is None:  # of a file only: 0 bytes would be an alarm where nobody knows them
             self._store_free = self._gauge("drift_store_free_bytes", "What is free on the disk of a SQLite store.")
         self._store_free.set(free)
+
+    def request_refused(self, reason: RequestRefusal) -> None:
+        self._refused.labels(reason.value).inc()
 
     def config_loaded(self, at: datetime) -> None:
         self._reload_ok.set(1)

@@ -148,6 +148,11 @@ class BasicAuth:
         with self._lock:
             return self._known.get(self._digest(authorization or ""))
 
+    def name(self, authorization: str | None) -> str | None:
+        """Who the header says it is from; ask `check` first. None where nobody has to say so."""
+        credentials = _credentials(authorization)
+        return credentials[0] if self._users and credentials is not None else None
+
     def check(self, authorization: str | None) -> bool:
         """Whether the header names a user and their password."""
         known = self.recall(authorization)

@@ -4,13 +4,16 @@ uvicorn waits for ever for the rest of a request. Here every phase has a deadlin
 client does not take. The number of connections is capped, and at the cap the oldest connection that is waiting for its
 client gives way to the new one. A client that sends its request at once is therefore served although hundreds of
 half-sent requests are open.
+
+asyncio tells of a TLS connection only when its handshake is over. Here one is counted from the moment it is accepted:
+the handshake is begun by us, on a connection that is known by then.
 """
 
 import asyncio
 import math
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count
@@ -25,6 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from drift_monitor.config.web import WebConfig
+from drift_monitor.errors import InputError, RequestRefusal
 from drift_monitor.web.access import ListenAddress, parse_address, tls_context
 from drift_monitor.web.middleware import MAX_HEAD_BYTES, Middleware
 
@@ -55,10 +59,11 @@ class _Phase(Enum):
 _PHASES = {h11.IDLE: _Phase.HEAD, h11.SEND_BODY: _Phase.BODY}  # by the client's state
 
 
+_numbers = count()  # of connections in the order of arrival: the oldest has the smallest
+
+
 class GuardedProtocol(H11Protocol):
     """One connection."""
-
-    _numbers = count()  # in the order of arrival: the oldest has the smallest
 
     def __init__(
         self,
@@ -70,7 +75,8 @@ class GuardedProtocol(H11Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
-        self._number = next(self._numbers)
+        self.number = next(_numbers)
+        self._early = b""
         self._phase = _Phase.HEAD
         self._request_deadline: asyncio.TimerHandle | None = None
         self._answer_deadline: asyncio.TimerHandle | None = None
@@ -78,14 +84,10 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._request_deadline = self._after(self._limits.head_seconds)
-        if len(self.connections) > self._limits.connections:
-            waiting = [
-                other for other in self.connections if isinstance(other, GuardedProtocol) and other._is_waiting()
-            ]
-            oldest = min(waiting, key=lambda other: other._number, default=self)
-            # Its end is only reported later; until then it must not be counted or chosen again.
-            self.connections.discard(oldest)
-            oldest.transport.abort()
+        make_room(self.connections, self._limits.connections, newest=self)
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
 
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._request_deadline)
@@ -93,6 +95,9 @@ class GuardedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.flow is None:  # it came with the end of the handshake, before `connection_made`
+            self._early += data
+            return
         super().data_received(data)
         phase = _PHASES.get(self.conn.their_state, _Phase.NOTHING)
         if phase is self._phase and self._request_deadline is not None:
@@ -113,18 +118,78 @@ class GuardedProtocol(H11Protocol):
         super().resume_writing()
 
     def shutdown(self) -> None:
-        if self._is_waiting():
+        if self.is_waiting():
             self.transport.close()
         else:
             super().shutdown()
 
-    def _is_waiting(self) -> bool:
+    def is_waiting(self) -> bool:
+        """Whether it is the client's turn."""
         if self._phase is not _Phase.NOTHING or self.transport.is_closing():
             return True
         return self.cycle.response_complete and self.transport.get_write_buffer_size() == 0
 
     def _after(self, seconds: float) -> asyncio.TimerHandle:
         return self.loop.call_later(seconds, self.transport.abort)
+
+
+class Handshake(asyncio.Protocol):
+    """A connection that is not known to be a client yet: it becomes one when its TLS handshake is over."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, client: GuardedProtocol, tls: ssl.SSLContext, limits: ProtocolLimits) -> None:
+        self.number = client.number
+        self._client = client
+        self._connections: set[Any] = client.connections
+        self._tls = tls
+        self._limits = limits
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        self._connections.add(self)
+        make_room(self._connections, self._limits.connections, newest=self)
+        self._task = asyncio.get_running_loop().create_task(self._shake_hands())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+
+    def is_waiting(self) -> bool:
+        return True
+
+    def shutdown(self) -> None:
+        self.transport.abort()
+
+    async def _shake_hands(self) -> None:
+        seconds = self._limits.handshake_seconds
+        try:
+            transport = await asyncio.get_running_loop().start_tls(
+                self.transport, self._client, self._tls, server_side=True, ssl_handshake_timeout=seconds
+            )
+        except (OSError, TimeoutError):  # no client of ours, or one that we have shut out
+            self.transport.abort()
+            return
+        finally:
+            self._connections.discard(self)
+        if transport is not None and not transport.is_closing():
+            self._client.app_state["user"] = _common_name(transport)
+            self._client.connection_made(transport)
+
+
+def make_room(connections: set[Any], limit: int, *, newest: GuardedProtocol | Handshake) -> None:
+    """Where there are too many connections, end the one that has been waiting for its client for longest."""
+    if len(connections) > limit:
+        waiting = [other for other in connections if other.is_waiting()]
+        oldest = min(waiting, key=lambda other: other.number, default=newest)
+        # Its end is only reported later; until then it must not be counted or chosen again.
+        connections.discard(oldest)
+        oldest.transport.abort()
+
+
+def _common_name(transport: asyncio.Transport) -> str | None:
+    """Who a client is by its verified certificate."""
+    subject = (transport.get_extra_info("peercert") or {}).get("subject", ())
+    return next((value for part in subject for name, value in part if name == "commonName"), None)
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:
@@ -146,11 +211,14 @@ class WebServer:
         address: str,
         external_urls: Sequence[str] = (),
         limits: ProtocolLimits | None = None,
+        on_refused: Callable[[RequestRefusal], None] = lambda reason: None,
     ) -> None:
         limits = limits or ProtocolLimits()
         self._address = parse_address(address)
+        self.web_config = web_config
+        self._middleware = Middleware(Starlette(routes=routes), web_config, self._address, external_urls, on_refused)
         self._config = uvicorn.Config(
-            Middleware(Starlette(routes=routes), web_config, self._address, external_urls),
+            self._middleware,
             loop="asyncio",
             http=GuardedProtocol,
             ws="none",
@@ -177,6 +245,15 @@ class WebServer:
                 raise OSError(f"the HTTP server on port {port} did not start; see the log")
         return port
 
+    def protect(self, web_config: WebConfig) -> None:
+        """Users, headers and certificates from now on; raises InputError where that needs a restart."""
+        if (web_config.tls is None) != (self.web_config.tls is None):
+            raise InputError("tls_server_config was added or removed: a listener with TLS, or without, needs a restart")
+        if web_config.tls is not None:
+            self._server.tls = tls_context(web_config.tls)
+        self._middleware.protect(web_config)
+        self.web_config = web_config
+
     @property
     def is_alive(self) -> bool:
         """Whether the thread serves."""
@@ -201,19 +278,18 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None, limits: ProtocolLimits) -> None:
         super().__init__(config)
-        self._tls = tls
+        self.tls = tls
         self._limits = limits
         self.serving = Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: GuardedProtocol(self._limits, self.config, self.server_state, {}, loop),
-            sock=self.listening,
-            ssl=self._tls,
-            ssl_handshake_timeout=self._limits.handshake_seconds if self._tls else None,
-            backlog=_BACKLOG,
-        )
+
+        def accept() -> asyncio.Protocol:
+            client = GuardedProtocol(self._limits, self.config, self.server_state, {}, loop)
+            return client if self.tls is None else Handshake(client, self.tls, self._limits)
+
+        server = await loop.create_server(accept, sock=self.listening, backlog=_BACKLOG)
         self.servers = [server]
         self.started = True
         self.serving.set()

@@ -180,7 +180,7 @@ def test_what_still_fires_when_its_silence_ends_is_told_then(workbench: Workbenc
         silence = silenced(bench)
         bench.evaluate(1, 2)
         repeat_due(bench.services)
-        expire_silence(bench.services.store, silence.id)
+        expire_silence(bench.services.store, silence.id, actor="ada")
         repeat_due(bench.services)
         repeat_due(bench.services)
         bench.evaluate(3, 4)

@@ -136,14 +136,14 @@ def test_a_silence_that_says_too_little_or_too_much_is_refused(
 
 def test_a_silence_is_ended_once(bench: Bench) -> None:
     made = silence(bench)
-    ended = expire_silence(bench.services.store, made.id)
+    ended = expire_silence(bench.services.store, made.id, actor="ada")
 
     assert list_silences(bench.services.store, with_expired=False) == []
     assert list_silences(bench.services.store, with_expired=True) == [(ended, SilenceState.EXPIRED)]
     with pytest.raises(AlreadyOver, match=f"{made.id} has ended"):
-        expire_silence(bench.services.store, made.id)
+        expire_silence(bench.services.store, made.id, actor="ada")
     with pytest.raises(UnknownId, match="'nothing'"):
-        expire_silence(bench.services.store, "nothing")
+        expire_silence(bench.services.store, "nothing", actor="ada")
 
 
 def test_the_silence_that_covers_an_alert_is_found(bench: Bench) -> None:
@@ -163,10 +163,10 @@ def test_an_acknowledgement_is_given_taken_over_and_withdrawn(bench: Bench) -> N
         "author": "bob",
         "comment": "my shift",
     }
-    withdraw_acknowledgement(store, id)
+    withdraw_acknowledgement(store, id, actor="ada")
     assert read_episode(store, id)["acknowledged"] is None
     with pytest.raises(AlreadyOver, match="not acknowledged"):
-        withdraw_acknowledgement(store, id)
+        withdraw_acknowledgement(store, id, actor="ada")
 
 
 def test_only_an_alert_that_fires_can_be_acknowledged(bench: Bench) -> None:
@@ -181,7 +181,7 @@ def test_only_an_alert_that_fires_can_be_acknowledged(bench: Bench) -> None:
     with pytest.raises(AlreadyOver, match="was over at 2024-03-04T03:00:00Z"):
         acknowledge_alert(store, id, author="ada", comment="mine")
     with pytest.raises(AlreadyOver):
-        withdraw_acknowledgement(store, id)
+        withdraw_acknowledgement(store, id, actor="ada")
     assert read_episode(store, id)["acknowledged"]["author"] == "ada", "what was said stays readable"
 
 

@@ -42,7 +42,7 @@ def api_of(
     services: Callable[[], Services], *, may_change: bool = True, web_config: WebConfig | None = None
 ) -> Iterator[Service]:
     """A server with the API and nothing else."""
-    with serving(web_config, routes=tuple(api_routes(services, may_change=may_change))) as service:
+    with serving(web_config, routes=tuple(api_routes(services, may_change=lambda: may_change))) as service:
         yield service
 
 

@@ -145,9 +145,9 @@ class Body:
                 raise InputError(f"field {shown(name)} is unknown; {hint}")
         return cls(clean_document(fields))
 
-    def text(self, name: str) -> str:
-        """A text that has to be there."""
-        value = self._fields.get(name)
+    def text(self, name: str, default: str | None = None) -> str:
+        """A text that has to be there, where it has no default."""
+        value = self._fields.get(name, default)
         if value is None:
             raise InputError(f"field {name!r} is missing; write a text")
         return value if isinstance(value, str) else _refuse(name, value, "a text")

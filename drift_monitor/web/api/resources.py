@@ -51,6 +51,18 @@ class Call:
     path: Mapping[str, str]
     query: QueryParams
     body: bytes = b""
+    user: str | None = None  # who asks, where clients have to prove it
+
+    @property
+    def actor(self) -> str:
+        return self.user or "somebody over HTTP"
+
+    def author(self, body: Body) -> str:
+        """The authenticated user; the name that was given stands beside it."""
+        if self.user is None:
+            return body.text("author")
+        given = body.text("author", self.user)
+        return self.user if given == self.user else f"{self.user} (for {given})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +118,7 @@ def acknowledge(call: Call) -> JsonObject:
     """Acknowledge an alert that fires; the episode afterwards."""
     Query(call.query)
     body, id = Body.read(call.body, ("author", "comment")), call.path["id"]
-    author = body.text("author")
+    author = call.author(body)
     acknowledge_alert(call.services.store, id, author=author, comment=body.text("comment"))
     log(_logger, INFO, "alert_acknowledged", "An alert was acknowledged.", episode=id, author=author)
     return read_episode(call.services.store, id)
@@ -117,8 +129,8 @@ def withdraw(call: Call) -> JsonObject:
     Query(call.query)
     Body.read(call.body)
     id = call.path["id"]
-    withdraw_acknowledgement(call.services.store, id)
-    log(_logger, INFO, "acknowledgement_withdrawn", "An acknowledgement was taken back.", episode=id)
+    withdraw_acknowledgement(call.services.store, id, actor=call.actor)
+    log(_logger, INFO, "acknowledgement_withdrawn", "An acknowledgement was taken back.", episode=id, author=call.actor)
     return read_episode(call.services.store, id)
 
 
@@ -166,7 +178,7 @@ def create_silence(call: Call) -> Answer:
         starts_at=body.instant("starts_at"),
         ends_at=ends_at,
         duration=duration,
-        author=body.text("author"),
+        author=call.author(body),
         comment=body.text("comment"),
     )
     log(_logger, INFO, "silence_added", "Alerts were silenced.", silence=made.id, author=made.author)
@@ -179,8 +191,8 @@ def end_silence(call: Call) -> JsonObject:
     """End one now; it stays readable."""
     Query(call.query)
     Body.read(call.body)
-    ended = expire_silence(call.services.store, call.path["id"])
-    log(_logger, INFO, "silence_ended", "A silence was ended.", silence=ended.id)
+    ended = expire_silence(call.services.store, call.path["id"], actor=call.actor)
+    log(_logger, INFO, "silence_ended", "A silence was ended.", silence=ended.id, author=call.actor)
     return silence_document(ended, SilenceState.EXPIRED)
 
 

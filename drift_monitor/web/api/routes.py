@@ -37,7 +37,7 @@ _REWORDED: Final = {  # what the router says of addresses
 }
 
 
-def api_routes(services: Callable[[], Readable], *, may_change: bool) -> Sequence[BaseRoute]:
+def api_routes(services: Callable[[], Readable], *, may_change: Callable[[], bool]) -> Sequence[BaseRoute]:
     """All of them; `services` raises StoreUnavailable while the service is starting.
 
     `may_change`: clients prove who they are, or the operator has said that anybody may change things.
@@ -46,7 +46,7 @@ def api_routes(services: Callable[[], Readable], *, may_change: bool) -> Sequenc
     def endpoint(handlers: Mapping[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             method = "GET" if request.method == "HEAD" else request.method
-            body = b"" if method == "GET" else await _read_body(request, may_change=may_change)
+            body = b"" if method == "GET" else await _read_body(request, may_change=may_change())
             # In a thread: a slow store does not hold up the health routes.
             return await anyio.to_thread.run_sync(_answer, services, handlers[method], request, body)
 
@@ -74,7 +74,9 @@ async def _read_body(request: Request, *, may_change: bool) -> bytes:
 
 def _answer(services: Callable[[], Readable], handle: Handler, request: Request, body: bytes) -> Response:
     try:
-        made = handle(Call(services=services(), path=request.path_params, query=request.query_params, body=body))
+        user = getattr(request.state, "user", None)
+        call = Call(services=services(), path=request.path_params, query=request.query_params, body=body, user=user)
+        made = handle(call)
     except InputError as error:
         status = 404 if isinstance(error, UnknownId) else 409 if isinstance(error, AlreadyOver) else 400
         raise HTTPException(status, str(error)) from error

@@ -77,6 +77,7 @@ def render(request: Request, template: str, *, at: datetime, status: int = 200, 
     content = _TEMPLATES.get_template(template).render(
         links=links_of(request),
         at=at,
+        store_problem=getattr(request.state, "store_problem", None),
         ago=lambda moment: phrases.ago_text(moment, at),
         age=lambda moment: words.age(at - moment),
         **values,

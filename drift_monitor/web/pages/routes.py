@@ -50,7 +50,9 @@ def page_routes(services: Callable[[], Readable], clock: Clock) -> Sequence[Base
         # A plain function: it runs in a thread, so a slow page does not hold up the health routes.
         def page(request: Request) -> Response:
             try:
-                return show(request, services())
+                known = services()
+                request.state.store_problem = known.store.problem
+                return show(request, known)
             except StoreError as error:
                 log_failure(_logger, WARN, "page_unavailable", "A page could not be shown.", error)
                 hint = "Alerts and measurements are kept in the store; nothing is lost. Try again in a few seconds."

@@ -1,4 +1,4 @@
-"""Each process of the service writes that it is alive, and with which configuration."""
+"""Each process writes that it is alive and with which configuration; whoever changes something is noted."""
 
 from typing import Final
 
@@ -22,3 +22,13 @@ def upgrade() -> None:
         sa.Column("seen_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_replica")),
     )
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("at", INSTANT, nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_index("ix_audit_at", "audit", ["at"])
