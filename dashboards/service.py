@@ -68,7 +68,7 @@ def _flag(title: str, description: str, name: str, legend: str = "{{instance}}")
 def _state() -> list[Panel]:
     return [
         _flag("Scraped", "Whether Prometheus could scrape the instance.", "up"),
-        _flag("Store", "Whether the last attempt to use the store worked.", "drift_store_up"),
+        _flag("Store", "Whether the last write to the store worked.", "drift_store_up"),
         _flag("Sources", "Whether the last attempt to use each source worked.", "drift_source_up", "{{source}}"),
         _flag(
             "Configuration",

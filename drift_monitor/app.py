@@ -12,10 +12,11 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -26,7 +27,7 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.clock import Clock, SystemClock
 from drift_monitor.config.loading import load
 from drift_monitor.config.schema import Config
-from drift_monitor.config.web import WebConfig, load_web
+from drift_monitor.config.web import WebConfig
 from drift_monitor.daemon.daemon import Daemon
 from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import DriftMonitorError, InputError, StoreUnavailable
@@ -35,6 +36,7 @@ from drift_monitor.notify.factory import Sender, make_sender
 from drift_monitor.sources.source import Source
 from drift_monitor.store import migrate
 from drift_monitor.store.connection import Store
+from drift_monitor.store.health import take_over
 from drift_monitor.telemetry.logs import ERROR, INFO, WARN, StepObserver, learn_secrets, log, log_step
 from drift_monitor.telemetry.metrics import Telemetry
 from drift_monitor.web.access import bind_problem
@@ -43,6 +45,7 @@ from drift_monitor.web.metrics.exposition import DEFAULT_MAX_SERIES
 from drift_monitor.web.metrics.routes import ServerDependencies, operational_routes
 from drift_monitor.web.metrics.snapshot import read_snapshot
 from drift_monitor.web.pages.routes import page_routes
+from drift_monitor.web.protection import Protection
 from drift_monitor.web.server import WebServer, try_address
 
 _logger = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ READERS = 4  # requests that read the store at a time: as many as the listener h
 READING = timedelta(seconds=10)  # a statement of a page may take
 LOOK_SECONDS = 1.0  # between looks at the listener, whatever the signals say
 STORE_RETRY_SECONDS = 2.0  # between tries while the store is not there yet
+STORE_TELL_SECONDS = 30.0  # between two lines about that
 
 
 @contextmanager
@@ -184,19 +188,21 @@ class Service:
         self._clock = clock or SystemClock()
         self._telemetry = Telemetry(version=__version__)
         self._daemon: Daemon | None = None
-        self._server: WebServer | None = None
+        self._protection: Protection | None = None
         self._readers: Store | None = None
-        self._stamps: Sequence[tuple[int, int, int] | None] = ()
         # Written by signal handlers, which must not take a lock that the thread they interrupt may hold: plain values,
         # and a queue that a handler may put into at any time.
         self._ending = False
         self._reload_asked = False
         self._wakeups: SimpleQueue[None] = SimpleQueue()
+        self._ended = threading.Event()
 
     def run(self, on_listening: Callable[[int], None] = lambda port: None) -> int:
         """Serve until a signal ends it; the process's exit code."""
         with ExitStack() as stack:
-            server = self._listen(stack, on_listening)
+            stack.callback(self._ended.set)
+            threading.Thread(target=self._end_at_last, name="last-seconds", daemon=True).start()
+            server, protection = self._listen(stack, on_listening)
             stack.enter_context(self._signals())
             services = self._open_store(stack)
             if services is None:
@@ -209,7 +215,7 @@ class Service:
             daemon.start()
             while not self._ending:
                 self._sleep(LOOK_SECONDS)
-                self._notice_web_config()
+                protection.notice()
                 if self._reload_asked:
                     self._reload_asked = False
                     try:
@@ -238,12 +244,23 @@ class Service:
 
     def reload(self) -> None:
         """Load the configuration anew, as SIGHUP does; raises DriftMonitorError if it is refused."""
-        if self._daemon is None:
+        if self._daemon is None or self._protection is None:
             raise StoreUnavailable("the service is still starting: its store does not answer yet; try again later")
-        self._protect()
+        self._protection.reload()
         self._daemon.reload()
 
-    def _listen(self, stack: ExitStack, on_listening: Callable[[int], None]) -> WebServer:
+    def _end_at_last(self) -> None:
+        """End the process a while after it was asked to, whatever hangs."""
+        while not self._ending:
+            if self._ended.wait(LOOK_SECONDS):
+                return
+        settings = self._options.settings
+        if not self._ended.wait((settings.grace + 2 * settings.farewell).total_seconds()):
+            hung = sorted(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
+            log(_logger, ERROR, "hung", "The process was asked to end and ends now, with work left.", threads=hung)
+            os._exit(0)  # nothing is lost: leases end by themselves
+
+    def _listen(self, stack: ExitStack, on_listening: Callable[[int], None]) -> tuple[WebServer, Protection]:
         options = self._options
         operational = ServerDependencies(
             telemetry=self._telemetry,
@@ -254,11 +271,15 @@ class Service:
             reload=self.reload if options.enable_lifecycle else None,
             max_series=options.max_series,
         )
+
+        def may_change() -> bool:
+            return options.enable_admin_api or server.web_config.authenticates
+
         server = WebServer(
             [
                 *operational_routes(operational),
                 *page_routes(self._for_readers, self._clock),
-                *api_routes(self._for_readers, may_change=self._may_change),
+                *api_routes(self._for_readers, may_change=may_change),
             ],
             options.web_config,
             address=options.listen_address,
@@ -270,13 +291,19 @@ class Service:
         except OSError as error:
             raise _not_listening(options, error) from error
         stack.callback(server.stop)
-        self._server, self._stamps = server, self._stamps_of_web_config()
+        protection = self._protection = Protection(
+            server,
+            options.web_config_file,
+            options.listen_address,
+            allow_unauthenticated=options.allow_unauthenticated,
+        )
         log(_logger, INFO, "listening", "The HTTP listener has started.", address=options.listen_address, port=port)
         on_listening(port)
-        return server
+        return server, protection
 
     def _open_store(self, stack: ExitStack) -> Services | None:
         """The services, once the store answers; None where the service was ended before."""
+        tell_at = self._clock.monotonic()
         while not self._ending:
             try:
                 with ExitStack() as trial:
@@ -292,6 +319,8 @@ class Service:
                         )
                     )
                     trial.enter_context(services.store.lock())
+                    if services.store.path is not None:  # the lock proves that no other process of the service lives
+                        services.store.transact(partial(take_over, owner=services.owner))
                     declare(services, whole=True)
                     self._telemetry.store_up(up=True)
                     url = self._config.store.url.get_secret_value()
@@ -301,7 +330,9 @@ class Service:
                     return services
             except StoreUnavailable as error:
                 self._telemetry.store_up(up=False)
-                log(_logger, WARN, "store_unavailable", f"Waiting for the store: {error}")
+                if self._clock.monotonic() >= tell_at:
+                    tell_at = self._clock.monotonic() + STORE_TELL_SECONDS
+                    log(_logger, WARN, "waiting_for_store", f"Waiting for the store: {error}")
                 self._sleep(STORE_RETRY_SECONDS)
         return None
 
@@ -323,39 +354,6 @@ class Service:
         services = self._daemon.services
         self._readers.problem = services.store.problem
         return replace(services, store=self._readers)
-
-    def _may_change(self) -> bool:
-        """Whether clients prove who they are, or the operator has said that anybody may change things."""
-        return self._options.enable_admin_api or (self._server is not None and self._server.web_config.authenticates)
-
-    def _stamps_of_web_config(self) -> Sequence[tuple[int, int, int] | None]:
-        """What changes when somebody writes the web configuration or a file that it names."""
-        file, tls = self._options.web_config_file, self._server and self._server.web_config.tls
-        files = [] if file is None else [file, *(tls.files().values() if tls else ())]
-        found = [path.stat() if path.exists() else None for path in files]
-        return [stat and (stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in found]
-
-    def _protect(self) -> None:
-        """Read users, headers and certificates anew; raises DriftMonitorError, with the old ones still in force."""
-        options, server = self._options, self._server
-        if options.web_config_file is None or server is None:
-            return
-        web_config = load_web(options.web_config_file)
-        problem = bind_problem(options.listen_address, web_config, options.allow_unauthenticated)
-        if problem is not None:
-            raise InputError(problem)
-        server.protect(web_config)
-        log(_logger, INFO, "web_config_loaded", "Users, headers and certificates were read anew.")
-
-    def _notice_web_config(self) -> None:
-        stamps = self._stamps_of_web_config()
-        if stamps != self._stamps:
-            self._stamps = stamps
-            try:
-                self._protect()
-            except DriftMonitorError as error:
-                text = f"The web configuration was refused, the old one stays: {error}"
-                log(_logger, ERROR, "web_config_refused", text)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

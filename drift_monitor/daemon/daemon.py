@@ -43,6 +43,7 @@ from drift_monitor.version import __version__
 _logger = logging.getLogger(__name__)
 # A tick that comes on time is no news, and one that is late is counted by the scheduler lag.
 logging.getLogger("apscheduler").setLevel(logging.ERROR)
+LOW_WATER_BYTES = 256 * 2**20  # free on the disk of the store
 MISSED_ROUNDS = 5  # of checking the monitors: so late that nobody watched meanwhile
 
 
@@ -180,6 +181,10 @@ class Daemon:
 
         def check() -> None:
             check_monitors(self._services, self._gaps.watched_since(self._services.clock.now()))
+            free = self._services.store.free_bytes
+            if free is not None and free < LOW_WATER_BYTES:  # on a full disk nothing can be deleted either
+                log(_logger, WARN, "disk_low", "There is little room for the store; old rows go now.", free_bytes=free)
+                self._keep_house()
 
         return {
             "dispatch": (often, self._dispatch),

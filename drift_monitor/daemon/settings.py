@@ -23,4 +23,4 @@ class DaemonSettings:
     clock_step: timedelta = timedelta(seconds=5)  # wall and monotonic clock apart by more: the clock was set
     pause: timedelta = timedelta(seconds=15)  # the watchdog itself did not run for longer: the process was stopped
     grace: timedelta = timedelta(seconds=20)  # for running evaluations at shutdown; Kubernetes kills after 30
-    farewell: timedelta = timedelta(seconds=3)  # for cancelled evaluations, and again for last notifications
+    farewell: timedelta = timedelta(seconds=2)  # for cancelled evaluations, and again for last notifications

@@ -10,6 +10,7 @@ Foreign errors become ours here, once: what happened to the store, and what to d
 """
 
 import random
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -223,6 +224,11 @@ class Store:
     def now(self, connection: Connection) -> datetime:
         """The present moment by the store's clock."""
         return now(connection)
+
+    @property
+    def free_bytes(self) -> int | None:
+        """What is free on the disk of a SQLite store; None where nobody knows."""
+        return None if self.path is None else shutil.disk_usage(self.path.parent).free
 
     @property
     def is_exhausted(self) -> bool:

@@ -12,7 +12,6 @@ The signs are rows of `replica`, which also tell with which configuration each p
 """
 
 import logging
-import shutil
 import socket
 import threading
 import time
@@ -21,14 +20,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from drift_monitor.clock import Clock
 from drift_monitor.errors import StoreError
 from drift_monitor.store.columns import upsert
 from drift_monitor.store.connection import Store, now
-from drift_monitor.store.schema import replica
-from drift_monitor.telemetry.logs import ERROR, INFO, log, log_failure
+from drift_monitor.store.schema import outbox, replica, run
+from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
 from drift_monitor.telemetry.metrics import Telemetry
 
 _logger = logging.getLogger(__name__)
@@ -62,6 +61,16 @@ def sign_off(connection: Connection, owner: str) -> None:
     """This process ends; those that died long ago are forgotten with it."""
     gone = now(connection) - KEPT
     connection.execute(delete(replica).where((replica.c.owner == owner) | (replica.c.seen_at < gone)))
+
+
+def take_over(connection: Connection, owner: str) -> None:
+    """End what other processes of the service hold: the caller knows that none of them lives."""
+    dead = select(replica.c.owner).where(replica.c.owner != owner)
+    moment = now(connection)
+    for held in (run, outbox):
+        ended = update(held).where(held.c.owner.in_(dead), held.c.lease_until >= moment)
+        connection.execute(ended.values(lease_until=moment - timedelta(seconds=1)))
+    connection.execute(delete(replica).where(replica.c.owner != owner))
 
 
 def running(connection: Connection) -> Sequence[Replica]:
@@ -110,6 +119,7 @@ class StoreProbe:
         try:
             with self._own_way.begin() as connection:
                 sign(connection, self.replica)
+                self._compare(running(connection))
         except StoreError as error:
             problem = str(error)
         finally:
@@ -135,6 +145,14 @@ class StoreProbe:
             if self._stopped.wait(max(0.0, EVERY.total_seconds() - (time.monotonic() - started))):
                 return
 
+    def _compare(self, replicas: Sequence[Replica]) -> None:
+        others = [other for other in replicas if other.config_hash != self.replica.config_hash]
+        self._telemetry.replicas(len(replicas), others=len(others))
+        if others:
+            hosts = ", ".join(sorted({other.host for other in others}))
+            text = "Other replicas run another configuration; give all of them the same file."
+            log(_logger, WARN, "config_differs", text, hosts=hosts)
+
     def _stuck(self) -> str | None:
         """What to say where all connections are taken and none has come back since the last look."""
         movements, self._movements = self._movements, self._store.movements
@@ -151,5 +169,6 @@ class StoreProbe:
             log(_logger, INFO, "store_up", "The store can be written again.", store=self._store.name)
 
     def _measure_room(self) -> None:
-        if self._store.path is not None:
-            self._telemetry.store_free_bytes(shutil.disk_usage(self._store.path.parent).free)
+        free = self._store.free_bytes
+        if free is not None:
+            self._telemetry.store_free_bytes(free)

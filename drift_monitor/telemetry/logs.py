@@ -6,6 +6,8 @@ and pass through the `Redactor`, the second net below types that don't print the
 of the running configuration and the shapes credentials have in URLs and connection strings. It is not a licence to log
 secrets. Nothing here reads the clock: a record carries its own time.
 
+Trouble repeats itself: one warning or error a minute is written of each cause and object, with a count of the rest.
+
 The named steps of an evaluation and of a delivery, told to an observer as they are reached.
 
 The default observer writes a debug line. A test composes the program with another one and stops the process at the
@@ -17,7 +19,9 @@ import logging
 import math
 import re
 import sys
+import threading
 import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -49,6 +53,13 @@ _CAPPED_LOGGERS = {
     "psycopg": WARN,
 }
 _MAX_VALUE_LENGTH = 4096  # of a field; a statement or a page in an error would make a line nobody can read
+
+_PAUSE_SECONDS = 60.0  # between two lines of one cause and object
+_OBJECTS = ("source", "monitor", "feature", "receiver")
+_PACED = frozenset({"waiting_for_store"})  # events whose writer keeps a pace of its own
+_NUMBERS = re.compile(r"[0-9]+")
+_CAUSE_LENGTH = 300  # of a message: what follows are details
+_MAX_CAUSES = 1000
 
 SECRET = "<secret>"  # noqa: S105 - what is shown in place of one
 MIN_SECRET_LENGTH = 5  # shorter values would blank out ordinary words
@@ -98,6 +109,34 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
 
 
+class Repetitions(logging.Filter):
+    """Lets one warning or error a minute pass for each cause and object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._told: OrderedDict[tuple[object, ...], list[float]] = OrderedDict()  # when last, and how many since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < WARN or getattr(record, _EVENT, "") in _PACED:
+            return True
+        nouns = getattr(record, _NOUNS, {})
+        cause = _NUMBERS.sub("#", record.getMessage()[:_CAUSE_LENGTH])
+        key = (record.levelno, record.name, getattr(record, _EVENT, ""), cause, *(nouns.get(name) for name in _OBJECTS))
+        with self._lock:
+            told = self._told.setdefault(key, [-math.inf, 0])
+            if 0 <= record.created - told[0] < _PAUSE_SECONDS:
+                told[1] += 1
+                return False
+            if told[1]:
+                setattr(record, _NOUNS, {**nouns, "repeated": int(told[1])})
+            told[:] = [record.created, 0]
+            self._told.move_to_end(key)
+            while len(self._told) > _MAX_CAUSES:
+                self._told.popitem(last=False)
+        return True
+
+
 class LogFormat(StrEnum):
     """How a line is written."""
 
@@ -145,6 +184,7 @@ def configure(
     redactor = redactor or Redactor()
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(StructuredFormatter(log_format, redactor))
+    handler.addFilter(Repetitions())
     root = logging.getLogger()
     for previous in list(root.handlers):
         if isinstance(previous.formatter, StructuredFormatter):

@@ -82,6 +82,10 @@ class Telemetry:
         )
         self._store_up = self._gauge("drift_store_up", "1 if the last write to the store worked.")
         self._store_free: Gauge | None = None
+        self._replicas = self._gauge("drift_replicas", "Processes of the service that use this store now.")
+        self._replicas_differ = self._gauge(
+            "drift_replicas_with_another_config", "Of these, how many run another configuration than this one."
+        )
         self._reload_ok = self._gauge(
             "drift_config_last_reload_successful", "1 if the last attempt to load the configuration worked."
         )
@@ -204,6 +208,11 @@ class Telemetry:
 
     def store_up(self, *, up: bool) -> None:
         self._store_up.set(up)
+
+    def replicas(self, running: int, *, others: int) -> None:
+        """How many processes of the service give signs of life, and how many of them run another configuration."""
+        self._replicas.set(running)
+        self._replicas_differ.set(others)
 
     def store_free_bytes(self, free: int) -> None:
         if self._store_free is None:  # of a file only: 0 bytes would be an alarm where nobody knows them

@@ -76,6 +76,7 @@ class GuardedProtocol(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
         self.number = next(_numbers)
+        self._is_made = False
         self._early = b""
         self._phase = _Phase.HEAD
         self._request_deadline: asyncio.TimerHandle | None = None
@@ -85,6 +86,7 @@ class GuardedProtocol(H11Protocol):
         super().connection_made(transport)
         self._request_deadline = self._after(self._limits.head_seconds)
         make_room(self.connections, self._limits.connections, newest=self)
+        self._is_made = True
         early, self._early = self._early, b""
         if early:
             self.data_received(early)
@@ -95,7 +97,7 @@ class GuardedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.flow is None:  # it came with the end of the handshake, before `connection_made`
+        if not self._is_made:  # it came with the end of the handshake, before `connection_made`
             self._early += data
             return
         super().data_received(data)

@@ -13,6 +13,7 @@ def exposed_names() -> frozenset[str]:
     telemetry = Telemetry()
     telemetry.declare(monitors=["m"], receivers=[("r", "log")], sources=["s"])
     telemetry.source_up("s", up=True)
+    telemetry.store_free_bytes(1)
     samples = (sample.name for metric in telemetry.registry.collect() for sample in metric.samples)
     return frozenset((*samples, *(family.name for family in FAMILIES)))
 

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from drift_monitor.telemetry.logs import (
     WARN,
     LogFormat,
     Redactor,
+    Repetitions,
     Step,
     configure,
     log,
@@ -186,3 +188,48 @@ def test_steps_are_debug_lines_by_default() -> None:
     entry = json.loads(stream.getvalue())
     assert (entry["level"], entry["event"], entry["step"]) == ("debug", "step", "panes_read")
     assert entry["path"] == "m/2026-11-20T12:00:00Z/0"
+
+
+def lines_of(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def trouble(number: int, at: float, *, level: int = WARN, **nouns: str) -> None:
+    """A warning as `log` writes it, at a time of its own."""
+    record = LOGGER.makeRecord(LOGGER.name, level, "file", 1, f"Try {number} failed.", (), None)
+    record.created = at
+    record.drift_event, record.drift_nouns = "trouble", nouns
+    LOGGER.handle(record)
+
+
+def test_one_line_a_minute_of_each_cause_and_object_says_how_many_were_left_out() -> None:
+    stream = written()
+    for second in range(150):
+        trouble(second, 1000.0 + second, monitor="a")
+        trouble(second, 1000.0 + second, monitor="b")
+    of_a = [line for line in lines_of(stream) if line["monitor"] == "a"]
+    assert [line.get("repeated") for line in of_a] == [None, 59, 59]
+    assert len(lines_of(stream)) == 6
+
+
+def test_news_and_other_causes_are_never_left_out() -> None:
+    stream = written()
+    for second in range(5):
+        trouble(second, 1000.0 + second, level=INFO)
+        log(LOGGER, WARN, f"event {'x' * second}", "Another cause.")
+    assert len(lines_of(stream)) == 10
+
+
+def test_a_clock_that_is_set_back_silences_nobody() -> None:
+    stream = written()
+    for at in (5000.0, 1000.0, 1001.0):
+        trouble(1, at)
+    assert len(lines_of(stream)) == 2
+
+
+def test_causes_without_end_take_bounded_memory() -> None:
+    written()
+    repetitions = next(found for found in logging.getLogger().handlers[-1].filters if isinstance(found, Repetitions))
+    for number in range(5000):
+        trouble(1, 1000.0, monitor=f"m{number}")
+    assert len(repetitions._told) <= 1000

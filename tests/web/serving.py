@@ -78,6 +78,7 @@ def serving(
         address="127.0.0.1:0",
         external_urls=external_urls,
         limits=limits,
+        on_refused=service.telemetry.request_refused,
     )
     service.server = server
     service.port = server.start()

@@ -11,10 +11,12 @@ from urllib.parse import urljoin
 import bcrypt
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select
 
 from drift_monitor.alerting.services import Services
 from drift_monitor.alerting.silences import list_silences
 from drift_monitor.config.web import WebConfig
+from drift_monitor.store.schema import audit
 from drift_monitor.store.silences import SilenceState
 from tests.web import http
 from tests.web.filled import HOUR, evaluate
@@ -312,3 +314,26 @@ def test_clients_that_end_the_same_silence_at_once_end_it_once(service: Service)
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(end, range(4))) == [200, 409, 409, 409]
+
+
+def test_whoever_is_authenticated_is_the_author_and_every_change_is_kept(services: Services) -> None:
+    login = {"auth": ("ada", PASSWORD)}
+    episode = open_episodes(services)[0]
+    with api_of(lambda: services, web_config=WITH_USERS) as service:
+        made = ask(service, "POST", "silences", 201, json={**BODY, "author": "bob"}, **login)
+        assert made["author"] == "ada (for bob)"
+        own = ask(service, "POST", "silences", 201, json={**BODY, "author": "ada"}, **login)
+        assert own["author"] == "ada"
+        nameless = {key: value for key, value in BODY.items() if key != "author"}
+        assert ask(service, "POST", "silences", 201, json=nameless, **login)["author"] == "ada"
+        ask(service, "DELETE", f"silences/{made['id']}", 200, headers=JSON, **login)
+        ask(service, "POST", f"episodes/{episode}/acknowledge", 200, json={"comment": "mine"}, **login)
+        ask(service, "DELETE", f"episodes/{episode}/acknowledge", 200, headers=JSON, **login)
+    with services.store.read() as conn:
+        kept = conn.execute(select(audit.c.actor, audit.c.action, audit.c.subject)).all()
+    assert {tuple(row) for row in kept} >= {
+        ("ada (for bob)", "add silence", made["id"]),
+        ("ada", "end silence", made["id"]),
+        ("ada", "acknowledge", episode),
+        ("ada", "withdraw acknowledgement", episode),
+    }
