@@ -49,6 +49,7 @@ class OutboundConfig(Section):
         """Whether this address may be dialled, which the host's name led to."""
         if self.allow is None:
             return True
+        address = without_scope(address)
         # A network of IPv4 also means its addresses where they come in the clothes of IPv6.
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         return any(
@@ -69,6 +70,11 @@ class OutboundConfig(Section):
 
 
 ANYWHERE = OutboundConfig()
+
+
+def without_scope(address: Address) -> Address:
+    """The address without `%eth0`, with which it would equal no other and lie in no network."""
+    return ipaddress.ip_address(str(address).partition("%")[0])
 
 
 def _is_named(entry: str, host: str) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from drift_monitor.config.outbound import Address, OutboundConfig
+from drift_monitor.config.outbound import Address, OutboundConfig, without_scope
 from drift_monitor.errors import DeliveryError, DeliveryFailure
 from drift_monitor.telemetry.logs import origin
 
@@ -35,6 +35,7 @@ _METADATA = {
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 _COMPATIBLE = ipaddress.ip_network("::/96")
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+_TRANSLATED = ipaddress.ip_network("::ffff:0:0:0/96")  # SIIT
 _ISATAP = (0x00005EFE, 0x02005EFE)  # the third quarter of an ISATAP address; IPv4 is the fourth
 
 
@@ -54,7 +55,7 @@ class Destination:
 
 def refusal(address: Address) -> str | None:
     """Why this address is never dialled, or None."""
-    for part in (address, *embedded(address)):
+    for part in (without_scope(address), *embedded(address)):
         if part in _METADATA:
             return _METADATA[part]
         if part.is_link_local:
@@ -76,11 +77,12 @@ def embedded(address: Address) -> tuple[ipaddress.IPv4Address, ...]:
     number = int(address)
     last = ipaddress.IPv4Address(number & 0xFFFFFFFF)
     # ::/96 also holds :: and ::1, which are no IPv4 addresses.
-    if (address in _COMPATIBLE and number > 1) or any(address in network for network in _NAT64):
+    if (address in _COMPATIBLE and number > 1) or any(address in network for network in (*_NAT64, _TRANSLATED)):
         candidates.append(last)
     if address in _NAT64[1]:
-        # RFC 6052, prefix of 48 bits: two bytes, the zero byte u, two bytes.
-        candidates.append(ipaddress.IPv4Address(((number >> 64) & 0xFFFF) << 16 | (number >> 40) & 0xFFFF))
+        # RFC 6052: the four bytes begin behind a prefix of 48, 56 or 64 bits, and leave out the ninth byte, which is 0.
+        rest = address.packed[:8] + address.packed[9:]
+        candidates.extend(ipaddress.IPv4Address(rest[start : start + 4]) for start in (6, 7, 8))
     if (number >> 32) & 0xFFFFFFFF in _ISATAP:
         candidates.append(last)
     return tuple(part for part in candidates if part is not None)

@@ -29,7 +29,12 @@ REFUSED = [
     "64:ff9b::a9fe:a9fe",  # NAT64 of 169.254.169.254
     "64:ff9b:1::a9fe:a9fe",  # local-use NAT64, address at the end
     "64:ff9b:1:a9fe:a9:fe00::",  # the same as RFC 6052 writes it for a prefix of 48 bits
+    "64:ff9b:1:00a9:00fe:a9fe::",  # 56 bits
+    "64:ff9b:1:0:a9:fea9:fe00:0",  # 64 bits
+    "::ffff:0:169.254.169.254",  # SIIT
     "2002:a9fe:a9fe::1",  # 6to4
+    "fd00:ec2::254%eth0",
+    "::ffff:169.254.169.254%1",
     "2001:0:a9fe:a9fe::1",  # Teredo server
     "2001:db8::5efe:a9fe:a9fe",  # ISATAP
     "::ffff:224.0.0.1",

@@ -496,10 +496,19 @@ def besieged(tmp_path: Path) -> Iterator[Visitor]:
     services.store.close()
 
 
+UNREADABLE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def readable(name: str) -> str:
+    """Controls and marks that turn the text around, as escapes."""
+    return UNREADABLE.sub(lambda found: "\\r" if found[0] == "\r" else f"\\u{ord(found[0]):04x}", name)
+
+
 def test_hostile_names_and_labels_stay_text(besieged: Visitor) -> None:
     for name in hostile.NAMES[:-1]:
         page = besieged.get(feature_path(name))
-        assert page.one("span", "subject").text == name
+        assert page.one("span", "subject").text == readable(name)
+        assert not UNREADABLE.search(page.text)
         assert page.one("title").text.endswith("· drift-monitor")
 
 

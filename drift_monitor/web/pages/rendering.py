@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from drift_monitor import words
+from drift_monitor.core.times import escape_unprintable
 from drift_monitor.web import phrases
 
 _TYPES: Final = {"page.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
@@ -82,10 +83,13 @@ def render(request: Request, template: str, *, at: datetime, status: int = 200, 
         age=lambda moment: words.age(at - moment),
         **values,
     )
-    # A name from elsewhere may hold what is no character.
-    return HTMLResponse(content.encode("utf-8", "replace"), status)
+    # A name from elsewhere may hold what is no character, turns the text around, or is a terminal's escape code.
+    return HTMLResponse(content.translate(_VISIBLE).encode("utf-8", "replace"), status)
 
 
+_CONTROLS: Final = (*range(9), *range(11, 32), *range(127, 160))
+_DIRECTIONS: Final = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_VISIBLE: Final = {code: escape_unprintable(chr(code)) for code in (*_CONTROLS, *_DIRECTIONS)}
 _TEMPLATES: Final = Environment(
     loader=PackageLoader("drift_monitor.web", "templates"),
     autoescape=True,
