@@ -216,6 +216,9 @@ class Service:
             while not self._ending:
                 self._sleep(LOOK_SECONDS)
                 protection.notice()
+                if services.store.outdated is not None and not self._ending:
+                    log(_logger, ERROR, "outdated", services.store.outdated)
+                    self.end()
                 if self._reload_asked:
                     self._reload_asked = False
                     try:
@@ -235,7 +238,7 @@ class Service:
         if not is_finished:
             log(_logger, WARN, "left_behind", "Work that does not end is left behind; the process ends without it.")
             os._exit(0)  # the interpreter would wait for its threads, however long they take
-        return 0
+        return 0 if services.store.outdated is None else 1
 
     def end(self) -> None:
         """Drain and end, as SIGTERM does."""

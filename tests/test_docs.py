@@ -165,6 +165,7 @@ def _exposed() -> dict[str, tuple[str, ...]]:
     telemetry = Telemetry(process_metrics=False)
     telemetry.declare(monitors=["m"], receivers=[("r", "log")], sources=["s"])
     telemetry.source_up("s", up=True)
+    telemetry.store_free_bytes(1)
     found = {family.name: family.labels for family in FAMILIES}
     for metric in telemetry.registry.collect():
         name = f"{metric.name}_total" if metric.type == "counter" else metric.name

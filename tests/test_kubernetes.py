@@ -271,7 +271,7 @@ def test_on_postgresql_replicas_share_the_work_after_a_migration(render: Render)
 def test_the_pod_has_time_to_end_by_itself(render: Render) -> None:
     spared = pod_of(render("base"))["terminationGracePeriodSeconds"]
 
-    assert spared > DaemonSettings().grace.total_seconds() + 6  # cancelling, giving back, last messages
+    assert spared > DaemonSettings().grace.total_seconds() + 5  # cancelling, giving back, last messages
 
 
 def test_prometheus_scrapes_the_job_that_its_rules_ask_for(render: Render) -> None:

@@ -78,7 +78,8 @@ def unack(ids: tuple[str, ...], config_file: Path) -> None:
     """Take acknowledgements back: nobody looks after these alerts any more, and they are repeated again."""
     config = load(config_file)
     with open_history(config) as store:
-        _change_each(config, store, ids, partial(withdraw_acknowledgement, store), "no longer acknowledged")
+        work = partial(withdraw_acknowledgement, store, actor=login_name(None))
+        _change_each(config, store, ids, work, "no longer acknowledged")
 
 
 def _change_each(config: Config, store: Store, ids: Sequence[str], work: Callable[[str], object], done: str) -> None:

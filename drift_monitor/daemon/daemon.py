@@ -17,10 +17,11 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from drift_monitor.alerting.alertmanager_sync import AlertmanagerSync
 from drift_monitor.alerting.repeat import repeat_due
@@ -189,10 +190,10 @@ class Daemon:
         return {
             "dispatch": (often, self._dispatch),
             "deliver": (often, self._guarded(self._delivery.deliver)),
-            "check": (self._settings.resend, self._guarded(check)),
-            "remind": (self._settings.resend, self._guarded(lambda: repeat_due(self._services))),
+            "check": (self._settings.resend, self._guarded(self._in_time(check))),
+            "remind": (self._settings.resend, self._guarded(self._in_time(lambda: repeat_due(self._services)))),
             "resend": (often, self._guarded(lambda: self._alertmanagers.tick(self._services))),
-            "housekeeping": (seldom, self._guarded(self._keep_house)),
+            "housekeeping": (seldom, self._guarded(self._in_time(self._keep_house))),
         }
 
     def _rearm(self) -> None:
@@ -207,6 +208,10 @@ class Daemon:
         self._guarded(self._dispatcher.dispatch)()
         self._watchdog.beat()
         self._services.telemetry.ticked(self._services.clock.now())
+
+    def _in_time(self, tick: Callable[[], None]) -> Callable[[], None]:
+        """A tick that goes by the time of day, and waits for a clock that can be believed."""
+        return lambda: tick() if self._dispatcher.trust.holds() else None
 
     def _guarded(self, tick: Callable[[], None]) -> Callable[[], None]:
         """A tick whose failure is told and does not end the ticks after it."""
@@ -228,6 +233,21 @@ class Daemon:
         self._services.store.checkpoint()
 
 
+class Every(BaseTrigger):  # type: ignore[misc]
+    """A tick each interval; those that were missed are one.
+
+    APScheduler's own interval goes through all that were missed, one by one: where the clock leaps ahead by years these
+    are hundreds of millions, and nothing else turns meanwhile.
+    """
+
+    def __init__(self, interval: timedelta) -> None:
+        self._interval = interval
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        following = now if previous is None else previous + self._interval
+        return following if following > now else now + self._interval
+
+
 class Ticker:
     """Runs each tick every so often in a thread of its own; `rearm` makes all due now."""
 
@@ -240,7 +260,7 @@ class Ticker:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         for name, (every, tick) in ticks.items():
-            self._scheduler.add_job(tick, "interval", seconds=every.total_seconds(), id=name, next_run_time=clock.now())
+            self._scheduler.add_job(tick, Every(every), id=name, next_run_time=clock.now())
 
     def start(self) -> None:
         self._scheduler.start()

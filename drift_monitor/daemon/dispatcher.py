@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from drift_monitor.alerting.services import Services
 from drift_monitor.daemon.settings import DaemonSettings
+from drift_monitor.daemon.watchdog import ClockTrust
 from drift_monitor.errors import InputError, StoreError
 from drift_monitor.evaluation.attempt import LeaseKeeper, attempt
 from drift_monitor.evaluation.planning import plan_windows
@@ -30,13 +31,14 @@ class Dispatcher:
         self._settings = settings
         self._free = threading.Semaphore(settings.workers)
         self._draining = threading.Event()
+        self.trust = ClockTrust(services().clock, settings)
         self._ended = 0  # workers that a drain has seen at rest
         self._look_at: dict[str, datetime] = {}
         self._turned = services().clock.monotonic()  # when work last ended, or there was none
 
     def dispatch(self) -> None:
         """One tick: plan, then give each free worker something to do."""
-        if self._draining.is_set():
+        if self._draining.is_set() or not self.trust.holds():
             return
         services = self._services()
         try:
@@ -112,6 +114,8 @@ class Dispatcher:
         return True
 
     def _claim(self, services: Services) -> Claim | None:
+        if not self.trust.holds():
+            return None
         monitors = [monitor.name for monitor in services.config.monitors]
         claim = services.store.transact(
             lambda conn: leases.claim(conn, services.owner, self._keeper.lease, monitors=monitors)

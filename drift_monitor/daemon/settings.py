@@ -21,6 +21,7 @@ class DaemonSettings:
     stalled_after: timedelta = timedelta(seconds=60)  # without a finished tick the process is dead and must end
     stuck_after: timedelta = timedelta(minutes=5)  # beyond the longest statement: work waits and none ends
     clock_step: timedelta = timedelta(seconds=5)  # wall and monotonic clock apart by more: the clock was set
+    trust: timedelta = timedelta(seconds=30)  # a clock that leapt ahead is believed when it has stayed there so long
     pause: timedelta = timedelta(seconds=15)  # the watchdog itself did not run for longer: the process was stopped
     grace: timedelta = timedelta(seconds=20)  # for running evaluations at shutdown; Kubernetes kills after 30
     farewell: timedelta = timedelta(seconds=2)  # for cancelled evaluations, and again for last notifications

@@ -14,6 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from drift_monitor.clock import Clock
@@ -93,17 +94,46 @@ class Watchdog:
             text = "The process was stopped for a while and goes on."
             log(_logger, WARN, "paused", text, seconds=elapsed.total_seconds())
             self.beat()
-            self._rearm()
+            self._arm_anew()
         if abs(step) > self._settings.clock_step:
             text = "The clock was set; ticks are armed anew."
             log(_logger, WARN, "clock_step", text, seconds=step.total_seconds())
-            self._rearm()
+            self._arm_anew()
+
+    def _arm_anew(self) -> None:
+        """In a thread: the ticker that this waits for may be what is dead, and then somebody must be left to see it."""
+        with suppress(RuntimeError):  # no thread is to be had: a ticker that sleeps on is found by its silence
+            threading.Thread(target=self._rearm, name="rearm", daemon=True).start()
 
     def _must_end(self) -> bool:
         if not self.is_alive:
             log(_logger, ERROR, "stalled", "The scheduler's loop is dead; the process ends.")
             return True
         return self._is_stuck()
+
+
+class ClockTrust:
+    """Whether the wall clock can be believed: not for a while after it has leapt ahead.
+
+    A clock that is wrong for seconds would have windows evaluated before their rows are there, others skipped as too
+    old, and rows deleted whose time has not come. To wait a little after a machine has slept costs nothing.
+    """
+
+    def __init__(self, clock: Clock, settings: DaemonSettings) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._offset: float | None = None  # of the wall clock from the monotonic one
+        self._distrusted_until = 0.0
+
+    def holds(self) -> bool:
+        monotonic = self._clock.monotonic()
+        offset = self._clock.now().timestamp() - monotonic
+        leap = timedelta(seconds=offset - (offset if self._offset is None else self._offset))
+        if abs(leap) > self._settings.clock_step:
+            # Set back, it is where it was before; whatever was planned meanwhile is not there.
+            self._distrusted_until = monotonic + self._settings.trust.total_seconds() if leap > timedelta(0) else 0.0
+        self._offset = offset
+        return monotonic >= self._distrusted_until
 
 
 class GapDetector:

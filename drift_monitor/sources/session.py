@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from drift_monitor.errors import FailureReason, SourceTimeout, SourceUnavailable
+from drift_monitor.errors import FailureReason, SourceError, SourceTimeout, SourceUnavailable
 from drift_monitor.sources.dataset import failure
 from drift_monitor.sources.dialects.base import Dialect, ErrorKind, SourceLimits, StatementRefused
 from drift_monitor.sources.dialects.elements import ResultRows
@@ -139,7 +139,7 @@ class Session:
             yield
         except Exception as error:
             if statement.expired:
-                raise self._timeout() from error
+                raise self._expired() from error
             raise
         finally:
             with self._lock:
@@ -191,10 +191,24 @@ class Session:
         kind = self.dialect.classify(error)
         if kind is ErrorKind.TIMEOUT:
             return self._timeout()
+        if kind is ErrorKind.LOCKED:
+            return SourceTimeout(
+                f"source {self.name!r}: a table is locked by another session (ALTER TABLE, VACUUM FULL, LOCK); "
+                "it will be tried again"
+            )
         detail = self.dialect.describe_error(error)
         if kind in (ErrorKind.UNAVAILABLE, ErrorKind.CONFLICT):
             return SourceUnavailable(f"source {self.name!r}: {detail}; it will be tried again")
         return StatementRefused(failure(REASONS[kind], detail))
+
+    def _expired(self) -> SourceError:
+        """What it means that the client had to end a statement: a server would have ended a slow one before."""
+        if not self.dialect.deadline_grace:
+            return self._timeout()
+        return SourceUnavailable(
+            f"source {self.name!r}: no answer for {self._seconds:g} s, and the server did not end the statement by its "
+            "own limit: the server or the network between is silent; it will be tried again"
+        )
 
     def _timeout(self) -> SourceTimeout:
         seconds = self._limits.statement_timeout.total_seconds()

@@ -165,6 +165,8 @@ class Store:
         self.clock = clock
         self.given_up = given_up
         self.problem: str | None = None  # why nothing can be written now, as `StoreProbe` has found
+        self.schema: str | None = None  # its revision when it was opened, as this program needs it
+        self.outdated: str | None = None  # what to say where another program has migrated it since
         self.damage: str | None = None  # what a transaction has found broken in the file
         self.movements = 0  # connections that came out of the pool
         self._writing: dict[int, float] = {}  # since when, by driver connection: write transactions on SQLite
@@ -283,7 +285,10 @@ class Store:
 
     def _translated(self, error: SQLAlchemyError) -> StoreError:
         ours = translated(error, self.name)
-        if (getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF) in _DAMAGED:
+        code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
+        if code in _BUSY and self._writing:
+            return StoreUnavailable(f"store {self.name} is busy: this process is in a long transaction of its own")
+        if code in _DAMAGED:
             self.damage = str(ours)
         return ours
 

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, column, delete, select, table, update
 
 from drift_monitor.clock import Clock
 from drift_monitor.errors import StoreError
 from drift_monitor.store.columns import upsert
 from drift_monitor.store.connection import Store, now
-from drift_monitor.store.schema import outbox, replica, run
+from drift_monitor.store.schema import VERSION_TABLE, outbox, replica, run
 from drift_monitor.telemetry.logs import ERROR, INFO, WARN, log, log_failure
 from drift_monitor.telemetry.metrics import Telemetry
 
@@ -120,6 +120,7 @@ class StoreProbe:
             with self._own_way.begin() as connection:
                 sign(connection, self.replica)
                 self._compare(running(connection))
+                self._check_schema(connection)
         except StoreError as error:
             problem = str(error)
         finally:
@@ -150,8 +151,17 @@ class StoreProbe:
         self._telemetry.replicas(len(replicas), others=len(others))
         if others:
             hosts = ", ".join(sorted({other.host for other in others}))
-            text = "Other replicas run another configuration; give all of them the same file."
-            log(_logger, WARN, "config_differs", text, hosts=hosts)
+            said = "Other replicas run another configuration; give all of them the same file."
+            log(_logger, WARN, "config_differs", said, hosts=hosts)
+
+    def _check_schema(self, connection: Connection) -> None:
+        """Another version may migrate a PostgreSQL store under its replicas: what they write then may be wrong."""
+        found = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar()
+        if found != self._store.schema and self._store.schema is not None:
+            self._store.outdated = (
+                f"store {self._store.name} has been migrated from schema {self._store.schema} to {found} by another "
+                "version; this process stops, start that version instead"
+            )
 
     def _stuck(self) -> str | None:
         """What to say where all connections are taken and none has come back since the last look."""

@@ -19,10 +19,10 @@ from sqlalchemy import Connection, text
 from drift_monitor.errors import StoreOutdated
 from drift_monitor.store.connection import Store
 from drift_monitor.store.postgresql import wait_longer
+from drift_monitor.store.schema import VERSION_TABLE
 from drift_monitor.store.sqlite import FileLock
 
 MIGRATION_DEADLINE: Final = timedelta(minutes=30)  # of one statement: it may rewrite a large table
-VERSION_TABLE: Final = "schema_version"
 _ADVISORY_LOCK: Final = 0x6472_6966_74  # "drift"; any constant will do, so long as nobody else in the database uses it
 
 
@@ -51,11 +51,13 @@ def check(store: Store) -> None:
         raise StoreOutdated(
             f"store {store.name} has schema {found}, this version needs {head()}; run `drift-monitor migrate`"
         )
+    store.schema = found
 
 
 def upgrade(store: Store) -> bool:
     """Bring the schema up to date; False where it was already. Raises StoreOutdated where it is newer than we are."""
-    if store.path is None and current(store) == head():
+    store.schema = head()
+    if store.path is None and current(store) == store.schema:
         return False
     with (
         nullcontext() if store.path is None else FileLock.wait(store.maintenance_lock),

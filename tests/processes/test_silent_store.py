@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -84,6 +85,17 @@ def test_a_start_with_a_silent_store_waits_for_it_says_so_and_can_be_ended(
         assert service.status("/metrics") == 200
         wait_until(lambda: service.log.count("event=waiting_for_store") == 2, "said so again")
         assert service.seconds_to_end() < ENDS_AT_THE_START_WITHIN + SLACK
+
+
+def test_a_process_whose_store_another_version_has_migrated_stops_with_a_clear_line(
+    migrated_postgresql_url: str, tmp_path: Path
+) -> None:
+    with running(migrated_postgresql_url, tmp_path) as service:
+        wait_until(lambda: service.status("/-/ready") == 200, "ready")
+        with psycopg.connect(migrated_postgresql_url.replace("+psycopg", "")) as other:
+            other.execute("UPDATE schema_version SET version_num = '9999'")
+        assert service.process.wait(timeout=PATIENCE_SECONDS) == 1
+        assert "has been migrated" in service.log
 
 
 def test_a_store_that_falls_silent_is_told_in_time_and_does_not_keep_the_process(

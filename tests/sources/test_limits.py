@@ -120,10 +120,21 @@ def test_a_silent_network_is_left_at_the_clients_deadline(
     limit_statements(source, 0.5)
     proxy.fall_silent()
     begun = time.monotonic()
-    with pytest.raises(SourceTimeout):
+    with pytest.raises(SourceUnavailable, match="the server or the network between is silent"):
         source.read(table(), [counter("n", NUMBERS)], None)
     assert time.monotonic() - begun < 60
     assert source._session._engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    source.close()
+
+
+def test_a_locked_table_is_told_apart_from_a_slow_one(postgresql: Postgresql) -> None:
+    postgresql.create("t", {"n": "int"}, [(1,)])
+    source = postgresql.source(statement_timeout=timedelta(seconds=1))
+    with psycopg.connect(postgresql.url.replace("+psycopg", "")) as other:
+        other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(SourceTimeout, match="a table is locked by another session"):
+            source.read(table(), [counter("n", NUMBERS)], None)
+    assert source.read(table(), [counter("n", NUMBERS)], None).rows.tolist() == [1]
     source.close()
 
 

@@ -196,6 +196,19 @@ def test_replicas_show_which_configuration_they_run(store: Store) -> None:
         assert [found.owner for found in running(conn)] == ["b"]
 
 
+def test_a_store_that_another_version_has_migrated_is_noticed(store: Store) -> None:
+    with probe_of(store) as probe:
+        migrate.check(store)
+        assert up(probe, store)
+        assert store.outdated is None
+        with store.begin() as connection:
+            connection.execute(text("UPDATE schema_version SET version_num = '9999'"))
+        probe.look()
+        assert "to 9999 by another version" in str(store.outdated)
+        with store.begin() as connection:
+            connection.execute(text("UPDATE schema_version SET version_num = :head"), {"head": migrate.head()})
+
+
 @pytest.fixture
 def proxied(postgresql_server: PostgresqlServer, postgresql_url: str) -> Iterator[tuple[str, Proxy]]:
     """A store behind a network that may fall silent."""

@@ -30,6 +30,7 @@ class ErrorKind(StrEnum):
 
     UNAVAILABLE = "unavailable"
     TIMEOUT = "timeout"
+    LOCKED = "locked"
     CONFLICT = "conflict"
     TABLE_MISSING = "table_missing"
     COLUMN_MISSING = "column_missing"

@@ -58,6 +58,7 @@ CONNECTION = {
     "prepare_threshold": None,  # a generic plan would not see the bounds and edges
 }
 
+LOCK_MILLISECONDS = 10_000
 # What the planner may think of to count labels of many slices by hashing; counts themselves take a few MB.
 WORK_MEMORY = "32MB"
 # Rows are sampled by the hash of where they lie, modulo this; unlike TABLESAMPLE that leaves indexes their use.
@@ -84,6 +85,7 @@ FAULTS = {
     "53": ErrorKind.UNAVAILABLE,  # out of memory, disk, connections
     "57P": ErrorKind.UNAVAILABLE,  # shutting down, starting up
     "57014": ErrorKind.TIMEOUT,
+    "55P03": ErrorKind.LOCKED,
     "40001": ErrorKind.CONFLICT,
     "40P01": ErrorKind.CONFLICT,
     "42P01": ErrorKind.TABLE_MISSING,
@@ -162,6 +164,8 @@ class PostgreSQL(PushDialect):
         milliseconds = int(limits.statement_timeout.total_seconds() * 1000)
         settings = [
             f"SET LOCAL statement_timeout = {milliseconds}",
+            # Shorter, so that a table that is locked is told apart from one that is slow.
+            f"SET LOCAL lock_timeout = {min(milliseconds // 2, LOCK_MILLISECONDS)}",
             "SET LOCAL idle_in_transaction_session_timeout = 15000",
             f"SET LOCAL work_mem = '{WORK_MEMORY}'",
         ]

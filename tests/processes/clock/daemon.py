@@ -180,6 +180,10 @@ class ClockedDaemon:
         )
         return [Evaluation(**{name: _value(name, row[name]) for name in row.keys()}) for row in rows]  # noqa: SIM118
 
+    def count(self, table: str) -> int:
+        """How many rows a table of the store has."""
+        return int(self._rows(f"SELECT count(*) FROM {table}")[0][0])
+
     def reasons(self, monitor: str) -> list[str | None]:
         """Why each skipped window was skipped."""
         rows = self._rows("SELECT reason FROM run WHERE monitor = ? AND state = 'skipped'", monitor)

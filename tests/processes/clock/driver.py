@@ -28,7 +28,8 @@ from drift_monitor.sources.source import Source
 from drift_monitor.store import leases, runs
 from drift_monitor.telemetry.logs import LogFormat, configure
 
-QUICK = DaemonSettings(tick=timedelta(milliseconds=100), resend=timedelta(seconds=1))
+# Tests let time pass by setting the clock ahead: it is believed at once.
+QUICK = DaemonSettings(tick=timedelta(milliseconds=100), resend=timedelta(seconds=1), trust=timedelta(0))
 
 
 def ticker_alone() -> None:
