@@ -52,9 +52,13 @@ def parse_instant(text: str, zone: tzinfo) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
         local = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-        return local.astimezone(UTC)
+        instant = local.astimezone(UTC)
     except (ValueError, OverflowError):
         raise InputError(f"{text!r} is no date such as 2026-09-01 or 2026-09-01T06:00") from None
+    # Windows, offsets and intervals are added to it and taken from it: the ends of the calendar must stay far away.
+    if not 1000 <= instant.year < 9000:
+        raise InputError(f"{text!r} is no date such as 2026-09-01: its year is not between 1000 and 9000")
+    return instant
 
 
 def parse_duration(text: str) -> timedelta:

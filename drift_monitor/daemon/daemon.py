@@ -233,7 +233,7 @@ class Daemon:
         self._services.store.checkpoint()
 
 
-class Every(BaseTrigger):  # type: ignore[misc]
+class TickTrigger(BaseTrigger):  # type: ignore[misc]
     """A tick each interval; those that were missed are one.
 
     APScheduler's own interval goes through all that were missed, one by one: where the clock leaps ahead by years these
@@ -260,7 +260,7 @@ class Ticker:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         for name, (every, tick) in ticks.items():
-            self._scheduler.add_job(tick, Every(every), id=name, next_run_time=clock.now())
+            self._scheduler.add_job(tick, TickTrigger(every), id=name, next_run_time=clock.now())
 
     def start(self) -> None:
         self._scheduler.start()

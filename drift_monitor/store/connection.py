@@ -83,7 +83,8 @@ def translated(error: SQLAlchemyError, store: str) -> StoreError:
         return _from_sqlite(original, store)
     if isinstance(error, DBAPIError) and original is not None:
         return _from_postgresql(error, store)
-    return StoreError(f"store {store}: {error}")
+    # The whole text of SQLAlchemy would quote the statement.
+    return StoreError(f"store {store}: {original or str(error).partition(chr(10))[0]}")
 
 
 def _from_sqlite(error: sqlite3.Error, store: str) -> StoreError:

@@ -405,7 +405,7 @@ def test_bits_are_nats_times_the_same_factor_everywhere(visitor: Visitor) -> Non
     [
         ("units=bytes", "bytes"),
         ("window_end=yesterday", "yesterday"),
-        ("window_end=2026-11-20T12:00:00", "time zone"),
+        ("window_end=2026-11-20T12:00:00", "with its zone"),
         ("days=1000000", "days must be one of"),
         ("days=<script>", "<script>"),
     ],

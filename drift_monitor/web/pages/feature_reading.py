@@ -17,6 +17,7 @@ from drift_monitor.store.connection import Transaction
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
 from drift_monitor.store.runs import Run
 from drift_monitor.store.status import Range, Series, counted, histories, last_good
+from drift_monitor.web.api.requests import read_instant, shown
 from drift_monitor.web.pages.rendering import query_text
 from drift_monitor.web.pages.verdict import Unit
 from drift_monitor.web.phrases import UNMEASURED_TEXTS, iso_text
@@ -100,13 +101,14 @@ def read_query(query: Mapping[str, str], monitor: MonitorConfig) -> FeatureQuery
     shortest = _WINDOWS * interval(monitor.schedule)
     default_days = next((days for days in DAYS if timedelta(days=days) >= shortest), DAYS[-1])
     try:
-        window_end = datetime.fromisoformat(query["window_end"]) if query.get("window_end") else None
         unit = Unit(query.get("units", Unit.NATS))
         days = int(query["days"]) if "days" in query else default_days
     except ValueError as error:
-        raise InputError(f"The query can't be read: {error}.") from error
-    if window_end is not None and window_end.tzinfo is None:
-        raise InputError("The query's window_end needs a time zone: write 2026-11-20T12:00:00Z.")
+        raise InputError(f"The query can't be read: {shown(str(error))}.") from error
+    window_end = read_instant(query["window_end"]) if query.get("window_end") else None
+    if window_end is None and query.get("window_end"):
+        text = shown(query["window_end"])
+        raise InputError(f"The query's window_end is {text}: write a time with its zone, as 2026-11-20T12:00:00Z.")
     if days not in DAYS:
         raise InputError(f"The query's days must be one of {', '.join(map(str, DAYS))}.")
     return FeatureQuery(window_end=window_end, unit=unit, days=days)
