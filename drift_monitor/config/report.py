@@ -6,6 +6,7 @@ secret's place is never shown; elsewhere values are shown as they are written, b
 """
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -24,6 +25,8 @@ T = TypeVar("T")
 RootT = TypeVar("RootT", bound=Section)
 Sections = tuple[type[Section], ...]  # of a key that has several forms all of them, else one
 
+# Not the scheme of a URL: its user and password, wherever it stands.
+_CREDENTIALS = re.compile(r"(?<![^\s'\"/(\[])[^\s/:'\"]*:(?!//)[^\s'\"]*@")
 _LONGEST_SHOWN = 60  # characters: a value is named, not printed
 # Keys of later versions. Those of `_PLANNED_KINDS` stand in for what a section would need otherwise.
 _PLANNED_KINDS = frozenset({"false_alarms"})
@@ -257,7 +260,8 @@ class Report(Generic[RootT]):
         place = self.document.place(path)
         line, column = (place.key_line, place.key_column) if at_key else (place.line, place.column)
         subject = self.subject(path)
-        return Problem(self.document.file, line, column, f"{subject}: {message}" if subject else message, hint)
+        said = f"{subject}: {message}" if subject else message
+        return Problem(self.document.file, line, column, without_passwords(said), without_passwords(hint))
 
     def subject(self, path: Path_) -> str:
         """The path as people say it, items of lists by their name: monitors[credit].features[age].bins."""
@@ -351,6 +355,11 @@ def _attribute(section: Any, path: Path_) -> Any:
             fields = type(section).model_fields.items()
             section = getattr(section, next(name for name, key in fields if (key.alias or name) == part))
     return section
+
+
+def without_passwords(text: str) -> str:
+    """A name or host in which somebody wrote credentials, as in `user:password@host`, without these."""
+    return _CREDENTIALS.sub("...@", text)
 
 
 def close_match(found: str, choices: list[str]) -> str:
