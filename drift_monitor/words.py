@@ -148,3 +148,8 @@ def age(length: timedelta) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min" if minutes else f"{seconds} s"
+
+
+def megabytes(size: int) -> str:
+    """A size on a disk."""
+    return f"{size / 1e6:,.1f} MB"

@@ -1,4 +1,4 @@
-"""Commands of whoever installs: `init`, `files`, `migrate`, `notify test`, and what `check-config --connect` asks."""
+"""Commands of whoever installs: `init`, `files`, `migrate`, `store`, `notify test`; and `check-config --connect`."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,9 @@ from drift_monitor.setup.proposal import configuration, propose
 from drift_monitor.shipped import shipped_files
 from drift_monitor.sources.source import Source
 from drift_monitor.store import migrate as migrations
+from drift_monitor.store import upkeep
 from drift_monitor.telemetry.logs import learn_secrets
+from drift_monitor.words import megabytes
 
 _PATIENCE = timedelta(minutes=5)  # for one statement: this is one look at everything, with a person who waits
 
@@ -142,3 +144,35 @@ def migrate(config_file: Path, check: bool) -> None:
         changed = not check and migrations.upgrade(store)
         state = "brought up to date" if changed else "up to date"
         emit(escape_lines(f"store {store.name}: {state}, schema {migrations.head()}"))
+
+
+@click.group()
+def store() -> None:
+    """Look after a SQLite store: copy it, and give room back to the disk. Both work beside a running service."""
+
+
+@store.command("backup", short_help="Copy the store into FILE.")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@config_flag
+@click.option("--force", is_flag=True, help="Also write over a file that is there.")
+def backup_(file: Path, config_file: Path, force: bool) -> None:
+    """Copy the store into FILE, as it is at one moment, and check the copy.
+
+    To restore it: stop the service, put the copy in the place of the store, start again.
+    """
+    with open_store(load(config_file)) as opened:
+        size = upkeep.backup(opened, file, force=force)
+        emit(escape_lines(f"{file}: a whole copy of {opened.name}, {megabytes(size)}"))
+
+
+@store.command("vacuum", short_help="Give free room back to the disk.")
+@config_flag
+def vacuum_(config_file: Path) -> None:
+    """Give the room of deleted rows back to the disk.
+
+    In short steps, between which the service goes on. A store made before version 0.1.0 is rewritten once: the service
+    waits for that.
+    """
+    with open_store(load(config_file)) as opened:
+        before, after = upkeep.vacuum(opened)
+        emit(escape_lines(f"store {opened.name}: {megabytes(before)} before, {megabytes(after)} now"))

@@ -73,6 +73,7 @@ COMMANDS: Final = {
         "Write the configurations of Prometheus and Grafana that belong to this version into DIRECTORY.",
     ),
     "migrate": Entry("installation", "migrate", "Bring the store's schema up to date."),
+    "store": Entry("installation", "store", "Look after a SQLite store: copy it, and give room back to the disk."),
 }
 # What only a flag of a command needs.
 _PARTS: Final = {"check-config --connect": ("installation", "ask_databases")}

@@ -44,6 +44,7 @@ from drift_monitor.version import __version__
 _logger = logging.getLogger(__name__)
 # A tick that comes on time is no news, and one that is late is counted by the scheduler lag.
 logging.getLogger("apscheduler").setLevel(logging.ERROR)
+CHECK_FILE_EVERY = timedelta(days=1)  # what is broken in a SQLite file shows only where it is read
 LOW_WATER_BYTES = 256 * 2**20  # free on the disk of the store
 MISSED_ROUNDS = 5  # of checking the monitors: so late that nobody watched meanwhile
 
@@ -62,6 +63,8 @@ class Daemon:
         self._rebuild = rebuild
         self._settings = settings or DaemonSettings()
         self._longest = timedelta(0)  # a statement may take
+        # The file was checked when it was opened.
+        self._check_file_at = services.clock.monotonic() + CHECK_FILE_EVERY.total_seconds()
         self._reloading = threading.Lock()
         self._draining = threading.Event()
         self._keeper = LeaseKeeper(services.store, self._settings.lease)
@@ -231,6 +234,9 @@ class Daemon:
         limits = RetentionLimits(panes_before=now - kept.panes, measurements_before=now - kept.measurements)
         retention.purge(self._services.store, limits, keep_going=lambda: not self._draining.is_set())
         self._services.store.checkpoint()
+        if self._services.clock.monotonic() >= self._check_file_at:
+            self._check_file_at = self._services.clock.monotonic() + CHECK_FILE_EVERY.total_seconds()
+            self._services.store.check_file()
 
 
 class TickTrigger(BaseTrigger):  # type: ignore[misc]

@@ -263,7 +263,8 @@ class Store:
         with self.read() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if found != "ok":
-            raise StoreError(f"store {self.path} is damaged ({found}); stop the service and put a backup in its place")
+            self.damage = f"store {self.path} is damaged ({found}); stop the service and put a backup in its place"
+            raise StoreError(self.damage)
 
     def checkpoint(self) -> None:
         """Fold SQLite's write-ahead log into the file, so that it does not grow without bound."""

@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from drift_monitor.clock import Clock
 from drift_monitor.errors import StoreLocked, StoreUnavailable
 
+INCREMENTAL: Final = 2  # of `auto_vacuum`: free pages can be given back to the disk step by step
 PRIVATE: Final = 0o600  # of every file that we create: what they hold is nobody else's business
 
 
@@ -130,12 +131,14 @@ def sqlite_engine(url: URL, clock: Clock, wait: timedelta, **shared: Any) -> Eng
         connection.isolation_level = None  # the driver must not begin transactions of its own
         entry.info["clock"] = clock
         entry.info["file"] = identity(Path(engine.url.database or ""))
-        opened.add("once")
         for pragma in (f"busy_timeout={wait.total_seconds() * 1000:.0f}", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        if not opened:
+            connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")  # of a file that is still empty; else no effect
         if not _knows_logarithm(connection):
             connection.create_function("ln", 1, math.log, deterministic=True)
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA journal_mode=WAL")
+        opened.add("once")
 
     return engine
