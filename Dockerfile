@@ -9,16 +9,16 @@ ARG BASE=python:3.13-slim
 FROM ${BASE} AS build
 WORKDIR /src
 RUN python3 -m venv /opt/drift-monitor
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY migrations ./migrations
 COPY config/prometheus ./config/prometheus
 COPY config/grafana ./config/grafana
 COPY docs/runbooks.md ./docs/runbooks.md
 COPY drift_monitor ./drift_monitor
 RUN /opt/drift-monitor/bin/python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
-# The wheel by its path, so that no index can put another package of that name in its place.
-RUN set -- /wheels/drift_monitor-*.whl \
- && /opt/drift-monitor/bin/python -m pip install --no-cache-dir --constraint constraints.txt "${1}[postgresql]"
+# Only files whose hashes are written down; then the wheel by its path, so that no index can put another in its place.
+RUN /opt/drift-monitor/bin/python -m pip install --no-cache-dir --require-hashes --requirement requirements.lock \
+ && /opt/drift-monitor/bin/python -m pip install --no-cache-dir --no-deps /wheels/drift_monitor-*.whl
 
 FROM ${BASE}
 ARG VERSION=0.1.0

@@ -9,9 +9,12 @@ WORKERS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 # Where Python keeps no bytecode, each of the hundreds of processes of a run would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Every file that is installed is one whose hash was written down; pip takes no hash of a folder, so the project follows.
+LOCKED := $(PIP_INSTALL) --require-hashes --requirement
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: demo test check lint format bench house lock manifests clean
+.PHONY: demo test check lint format bench house lock sbom manifests clean
 
 demo: $(VENV)/.demo
 	$(BIN)/drift-monitor demo --dir $(DEMO_DIR) --web.listen-address 127.0.0.1:$(PORT)
@@ -42,22 +45,25 @@ house: $(VENV)/.dev ## how many files, functions, twins; `python -m benchmarks.h
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) --editable .
+$(VENV)/.demo: pyproject.toml requirements.lock | $(BIN)/python
+	$(LOCKED) requirements.lock
+	$(PIP_INSTALL) --no-deps --editable .
 	touch $@
 
-# Dependency groups need pip 25.1.
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(PIP_INSTALL) --editable ".[postgresql,parquet,apprise]" --group test --group lint --group dashboards
+$(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/python
+	$(LOCKED) requirements-dev.lock
+	$(PIP_INSTALL) --no-deps --editable .
 	touch $@
 
-lock: ## resolve every dependency anew and write constraints.txt
-	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	.venv-lock/bin/python -m pip install --quiet ".[postgresql,parquet,apprise]" --group test --group lint --group dashboards
-	.venv-lock/bin/python -m pip freeze --exclude drift-monitor > constraints.txt
-	rm -rf .venv-lock
+# Versions that are locked stay, unless pyproject.toml asks for others; `make lock UPGRADE=--upgrade` takes the newest.
+lock: $(VENV)/.dev ## resolve what is new in pyproject.toml; write the hashes of all files for all platforms
+	$(COMPILE) $(UPGRADE) --extra postgresql pyproject.toml --output-file requirements.lock
+	$(COMPILE) $(UPGRADE) --constraint requirements.lock --extra postgresql --extra parquet --extra apprise \
+	  --group test --group lint --group dashboards pyproject.toml --output-file requirements-dev.lock
+
+sbom: $(VENV)/.dev ## what the image is made of, as CycloneDX
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+	  --output-format JSON --output-file sbom.json
 
 manifests: ## the rules of Prometheus once more, as objects of Kubernetes
 	for name in drift-alerts drift-recording; do \

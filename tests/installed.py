@@ -21,7 +21,8 @@ def install(wheel: Path, environment: Path) -> None:
     """The wheel and what it asks for. Bytecode is written for what is imported, not for all that is installed."""
     _succeed(sys.executable, "-m", "venv", "--without-pip", environment)
     pip = (sys.executable, "-m", "pip", "--python", environment, "--quiet", "--disable-pip-version-check")
-    _succeed(*pip, "install", "--no-compile", "--constraint", ROOT / "constraints.txt", wheel)
+    _succeed(*pip, "install", "--no-compile", "--require-hashes", "--requirement", ROOT / "requirements.lock")
+    _succeed(*pip, "install", "--no-compile", "--no-deps", wheel)
 
 
 def _succeed(*command: str | Path) -> None:

@@ -69,7 +69,8 @@ def test_dependencies_are_the_locked_ones() -> None:
     installs = [arguments for arguments in _arguments("RUN") if "pip install" in arguments]
 
     assert installs
-    assert all("--constraint constraints.txt" in install for install in installs)
+    assert all("--require-hashes --requirement requirements.lock" in install for install in installs)
+    assert all("--no-deps" in part for install in installs for part in install.split("&&")[1:])
 
 
 def test_it_runs_as_a_numbered_user_that_is_not_root() -> None:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from drift_monitor.daemon.settings import DaemonSettings
 from drift_monitor.errors import RUN_FAILURE_REASONS, DeliveryFailure, MissedReason
 from drift_monitor.store.schema import metadata
 from drift_monitor.store.views import VIEWS, create_views
@@ -185,6 +186,13 @@ def test_the_metrics_page_lists_exactly_what_is_exposed_with_its_labels() -> Non
     assert {name: set(labels) for name, labels in documented.items()} == {
         name: set(labels) for name, labels in exposed.items()
     }
+
+
+def test_the_unit_of_systemd_keeps_files_private_and_waits_as_long_as_a_stop_takes() -> None:
+    unit = dict(re.findall(r"^(\w+)=(.*)$", _text(ROOT / "docs" / "operations.md"), flags=re.MULTILINE))
+    assert unit["UMask"] == "0077"
+    settings = DaemonSettings()
+    assert int(unit["TimeoutStopSec"]) > (settings.grace + 2 * settings.farewell).total_seconds()
 
 
 def test_every_metric_that_is_mentioned_anywhere_exists() -> None:

@@ -1,5 +1,6 @@
 """The kustomize base and its components, rendered: what a cluster would get, held against the program."""
 
+import ipaddress
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from drift_monitor.cli.main import main
 from drift_monitor.cli.run import run
 from drift_monitor.config.loading import load
 from drift_monitor.daemon.settings import DaemonSettings
+from drift_monitor.notify import outbound
 from drift_monitor.version import __version__
 from drift_monitor.web.access import allowed_hosts, parse_address
 from drift_monitor.web.middleware import HEALTH_PATHS
@@ -302,6 +304,20 @@ def test_passwords_take_the_place_of_the_open_listener(render: Render) -> None:
 
     assert "--web.config.file=/run/secrets/drift-monitor/web.yml" in arguments
     assert "--web.allow-unauthenticated" not in arguments
+
+
+def test_egress_leads_to_no_address_that_the_service_itself_refuses(render: Render) -> None:
+    policy = render("egress")["NetworkPolicy", "drift-monitor-egress"]["spec"]
+    assert policy["policyTypes"] == ["Egress"]
+    assert policy["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "drift-monitor"}
+    open_blocks = [to["ipBlock"] for rule in policy["egress"] for to in rule.get("to", ())]
+    assert {block["cidr"] for block in open_blocks} == {"0.0.0.0/0", "::/0"}
+    kept_out = [ipaddress.ip_network(network) for block in open_blocks for network in block["except"]]
+    for address in outbound._METADATA:
+        assert any(address in network for network in kept_out), address
+    # Without a `to`, only ports on which no metadata service answers.
+    anywhere = {port["port"] for rule in policy["egress"] if "to" not in rule for port in rule["ports"]}
+    assert anywhere == {53, 5432, 9093}
 
 
 def test_the_page_lists_the_components_and_no_other() -> None:

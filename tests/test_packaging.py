@@ -88,7 +88,7 @@ def test_the_source_distribution_can_be_tested(built: Path) -> None:
     (found,) = built.glob("*.tar.gz")
     with tarfile.open(found) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"pyproject.toml", "constraints.txt", "Makefile", "README.md", "LICENSE"} <= names
+    assert {"pyproject.toml", "requirements.lock", "requirements-dev.lock", "Makefile", "README.md", "LICENSE"} <= names
     assert {"tests/conftest.py", "config/example.yaml", "docs/index.md", "migrations/env.py"} <= names
 
 
@@ -151,7 +151,38 @@ def requirements(distribution: str) -> list[str]:
         pytest.fail(f"{distribution} is not installed: `make test` brings the environment up to date", pytrace=False)
 
 
-def test_constraints_pin_everything_that_is_installed_for_the_tests() -> None:
+def pins(name: str) -> dict[str, str]:
+    """The versions in a lock file; what is only for other systems or versions of Python is left out."""
+    found = {}
+    for line in (ROOT / name).read_text().replace("\\\n", " ").splitlines():
+        requirement, *hashes = line.split(" --hash=")
+        assert hashes, f"{requirement} has no hash"
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", hashed.strip()) for hashed in hashes)
+        locked = Requirement(requirement.strip())
+        if locked.marker is None or locked.marker.evaluate():
+            found[distribution_name(locked.name)] = str(locked.specifier)
+    return found
+
+
+def test_what_is_shipped_is_locked_as_it_is_tested() -> None:
+    shipped, tested = pins("requirements.lock"), pins("requirements-dev.lock")
+    assert {name: tested.get(name) for name in shipped} == shipped
+    text = (ROOT / "requirements.lock").read_text() + (ROOT / "requirements-dev.lock").read_text()
+    assert "://" not in text, "no address of an index"
+
+
+def test_the_bill_of_materials_names_what_is_shipped(tmp_path: Path) -> None:
+    target = tmp_path / "sbom.json"
+    flags = ("--pyproject", ROOT / "pyproject.toml", "--output-reproducible", "--output-format", "JSON")
+    command = (sys.executable, "-m", "cyclonedx_py", "requirements", ROOT / "requirements.lock", *flags)
+    subprocess.run([*command, "--output-file", target], check=True, capture_output=True)
+    components = json.loads(target.read_text())["components"]
+    listed = {distribution_name(one["name"]): f"=={one['version']}" for one in components}
+    assert listed.items() >= pins("requirements.lock").items()
+    assert all(one["externalReferences"] for one in components), "each with its hashes"
+
+
+def test_the_lock_pins_everything_that_is_installed_for_the_tests() -> None:
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
     table = document["project"]
     extras = (one for extra in table["optional-dependencies"].values() for one in extra)
@@ -159,8 +190,7 @@ def test_constraints_pin_everything_that_is_installed_for_the_tests() -> None:
     seen: dict[str, None] = {}
     for one in (*table["dependencies"], *extras, *groups):
         needed(one, seen)
-    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
-    pinned = {distribution_name(name) for name in pins}
+    pinned = set(pins("requirements-dev.lock"))
     wanted = {key.partition("[")[0] for key in seen}
     assert wanted - pinned == set()
     assert pinned - wanted == set()
