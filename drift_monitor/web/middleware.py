@@ -83,8 +83,7 @@ class Middleware:
         # As a browser sends them in `Origin`: without credentials, path, and capitals.
         self._origins = {f"{url.scheme}://{url.netloc.rpartition('@')[2]}".lower() for url in urls}
         self._guesses = Places(_MAX_PASSWORD_CHECKS, _MAX_GUESSES_WAITING)
-        # A scrape has a place although people crowd the pages.
-        self._scrapes, self._others = Places(1, 4), Places(2, 16)
+        self._places = Places(2, 16)
 
     def protect(self, web_config: WebConfig) -> None:
         """Users and headers from now on; no answer about a password is remembered from before."""
@@ -111,8 +110,10 @@ class Middleware:
             else:
                 receive = _replay(body, receive)
         if refused is None and scope["path"] not in HEALTH_PATHS:
-            places = self._scrapes if scope["path"] == METRICS_PATH else self._others
-            if places.are_taken:
+            if scope["path"] == METRICS_PATH:  # has one place of its own, and shares answers
+                await self._app(scope, receive, send_protected)
+                return
+            if self._places.are_taken:
                 refused = self._refusal(RequestRefusal.OVERLOAD, scope, 503, "Too many requests at a time.", _RETRY)
             else:
                 answer: list[Message] = []
@@ -121,7 +122,7 @@ class Middleware:
                     answer.append(message)
 
                 try:
-                    async with places.limiter:
+                    async with self._places.limiter:
                         await self._app(scope, receive, keep)
                 finally:  # of an error, too, there is an answer
                     for message in answer:

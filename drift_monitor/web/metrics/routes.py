@@ -1,12 +1,16 @@
 """The routes machines use: `/metrics`, `/-/healthy`, `/-/ready`, `/-/reload`."""
 
+import asyncio
 import gc
 import gzip
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
+import anyio
+import anyio.to_thread
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
@@ -15,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 
 from drift_monitor.clock import Clock
 from drift_monitor.core.times import clean_label
-from drift_monitor.errors import DriftMonitorError, StoreError
+from drift_monitor.errors import DriftMonitorError, RequestRefusal, StoreError
 from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.telemetry.metrics import Telemetry
 from drift_monitor.web.metrics.exposition import encode_registry, expose
@@ -25,6 +29,7 @@ _logger = logging.getLogger(__name__)
 # Level 1 is ten times as fast as the usual 9 and hardly larger.
 _GZIP_LEVEL = 1
 _FILTER = "monitor[]"
+_DIFFERENT_SCRAPES = 8  # that wait; without a filter there are four at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +54,25 @@ class ServerDependencies:
 
 
 def operational_routes(service: ServerDependencies) -> list[BaseRoute]:
-    """All of them. Plain functions run in a thread, so a large scrape does not hold up the health of the process."""
+    """All of them. What takes time runs in a thread, so a large scrape does not hold up the health of the process."""
+    scrapes = Scrapes()
 
-    def metrics(request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         named = request.query_params.getlist(_FILTER)
         _, content_type = choose_encoder(request.headers.get("accept", ""))
+        is_compressed = _accepts_gzip(request.headers.get("accept-encoding", ""))
+        monitors = frozenset(named) if named else None
+        if monitors is not None and scrapes.are_crowded:
+            service.telemetry.request_refused(RequestRefusal.OVERLOAD)
+            return PlainTextResponse("Too many scrapes at a time.\n", 503, {"Retry-After": "5"})
+        body = await scrapes.share(
+            (monitors, content_type, is_compressed), partial(written, monitors, content_type, is_compressed)
+        )
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        return Response(body, headers=headers | ({"Content-Encoding": "gzip"} if is_compressed else {}))
+
+    def written(monitors: frozenset[str] | None, content_type: str, is_compressed: bool) -> bytes:
         with _cycles_ignored():
-            monitors = frozenset(named) if named else None
             exposition = expose(
                 _snapshot(service), service.clock.now(), max_series=service.max_series, monitors=monitors
             )
@@ -63,11 +80,7 @@ def operational_routes(service: ServerDependencies) -> list[BaseRoute]:
             own = _of_monitors(service.telemetry.registry.collect(), monitors)
             is_openmetrics = content_type.startswith("application/openmetrics-text")
             body = (exposition.text + encode_registry(own, is_openmetrics=is_openmetrics)).encode()
-        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-        if _accepts_gzip(request.headers.get("accept-encoding", "")):
-            body = gzip.compress(body, _GZIP_LEVEL)
-            headers["Content-Encoding"] = "gzip"
-        return Response(body, headers=headers)
+        return gzip.compress(body, _GZIP_LEVEL) if is_compressed else body
 
     async def healthy(request: Request) -> Response:
         if service.healthy():
@@ -92,6 +105,30 @@ def operational_routes(service: ServerDependencies) -> list[BaseRoute]:
         Route("/-/ready", ready, methods=["GET"]),
         Route("/-/reload", reload, methods=["POST", "PUT"]),
     ]
+
+
+class Scrapes:
+    """One scrape is written at a time; all who ask for the same meanwhile share it.
+
+    So Prometheus gets its answer however many others scrape.
+    """
+
+    def __init__(self) -> None:
+        self._turn = anyio.CapacityLimiter(1)
+        self._under_way: dict[object, asyncio.Task[bytes]] = {}
+
+    @property
+    def are_crowded(self) -> bool:
+        """Whether several different ones wait for their turn."""
+        return self._turn.statistics().tasks_waiting >= _DIFFERENT_SCRAPES
+
+    async def share(self, what: object, write: Callable[[], bytes]) -> bytes:
+        task = self._under_way.get(what)
+        if task is None:
+            work = anyio.to_thread.run_sync(write, limiter=self._turn)
+            task = self._under_way[what] = asyncio.ensure_future(work)
+            task.add_done_callback(lambda done: self._under_way.pop(what, None))
+        return await asyncio.shield(task)  # whoever leaves takes nobody's answer along
 
 
 @contextmanager
