@@ -25,6 +25,7 @@ def test_nothing_is_lost_doubled_or_misdated_whatever_goes_wrong(tmp_path: Path,
     assert life.faults.total() > 100
     assert set(life.faults) == {"kill", "store", "slow", "clock", "reload", "refusal"}
     assert life.evaluations > DAYS * 24 * MONITORS
+    assert len(life.receiver.received) > 5
 
 
 def test_a_seed_lives_the_same_again(tmp_path: Path) -> None:
