@@ -122,13 +122,15 @@ class ClockTrust:
     def __init__(self, clock: Clock, settings: DaemonSettings) -> None:
         self._clock = clock
         self._settings = settings
-        self._offset: float | None = None  # of the wall clock from the monotonic one
+        self._offset = self._offset_now()  # of the wall clock from the monotonic one
         self._distrusted_until = 0.0
 
+    def _offset_now(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
+
     def holds(self) -> bool:
-        monotonic = self._clock.monotonic()
-        offset = self._clock.now().timestamp() - monotonic
-        leap = timedelta(seconds=offset - (offset if self._offset is None else self._offset))
+        monotonic, offset = self._clock.monotonic(), self._offset_now()
+        leap = timedelta(seconds=offset - self._offset)
         if abs(leap) > self._settings.clock_step:
             # Set back, it is where it was before; whatever was planned meanwhile is not there.
             self._distrusted_until = monotonic + self._settings.trust.total_seconds() if leap > timedelta(0) else 0.0
