@@ -49,7 +49,7 @@ from drift_monitor.web.protection import Protection
 from drift_monitor.web.server import WebServer, try_address
 
 _logger = logging.getLogger(__name__)
-READERS = 4  # requests that read the store at a time: as many as the listener has places
+READERS = 4  # connections for requests: more than the listener lets in at a time
 READING = timedelta(seconds=10)  # a statement of a page may take
 LOOK_SECONDS = 1.0  # between looks at the listener, whatever the signals say
 STORE_RETRY_SECONDS = 2.0  # between tries while the store is not there yet
@@ -65,7 +65,7 @@ def open_services(
     external_url: str = "",
     migrate_store: bool = False,
     telemetry: Telemetry | None = None,
-    given_up: Callable[[], bool] = lambda: False,
+    given_up: Callable[[], bool] | None = None,
 ) -> Iterator[Services]:
     """Store (migrated where that is allowed), sources and senders of a configuration, open until the block ends.
 
@@ -356,6 +356,7 @@ class Service:
             raise StoreUnavailable("the service is still starting: its store does not answer yet")
         services = self._daemon.services
         self._readers.problem = services.store.problem
+        services.store.damage = services.store.damage or self._readers.damage  # whoever finds it
         return replace(services, store=self._readers)
 
     @contextmanager

@@ -12,7 +12,8 @@
     │   ├── FeatureError         one column missing, of the wrong type, forbidden or failing; the others go on
     │   └── InconsistentCounts   the bins did not add up to the rows: a reading that must not be used
     ├── StoreError               something about our own store
-    │   ├── StoreUnavailable     refused, lost, busy, full; trying again may help
+    │   ├── StoreUnavailable     refused, lost, full; trying again may help
+    │   │   └── StoreBusy        another transaction holds the write lock of the SQLite file
     │   ├── StoreOutdated        the schema is older or newer than this program
     │   ├── StoreLocked          another daemon owns this SQLite file
     │   └── LeaseLost            another replica holds the work: nothing was written
@@ -137,6 +138,10 @@ class StoreError(DriftMonitorError):
 
 class StoreUnavailable(StoreError):
     """The store can't be reached, is busy, or is full."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Another transaction holds the write lock of the SQLite file."""
 
 
 class StoreOutdated(StoreError):

@@ -34,7 +34,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from drift_monitor.clock import Clock
 from drift_monitor.core.times import json_text
-from drift_monitor.errors import StoreError, StoreOutdated, StoreUnavailable
+from drift_monitor.errors import StoreBusy, StoreError, StoreOutdated, StoreUnavailable
 from drift_monitor.store.postgresql import postgresql_engine
 from drift_monitor.store.sqlite import FileLock, gone, identity, sqlite_engine
 
@@ -46,8 +46,8 @@ _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 _SQLITE: Final[dict[int, tuple[type[StoreError], str]]] = {
-    sqlite3.SQLITE_BUSY: (StoreUnavailable, "is busy: another process holds its write lock"),
-    sqlite3.SQLITE_LOCKED: (StoreUnavailable, "is busy: another process holds its write lock"),
+    sqlite3.SQLITE_BUSY: (StoreBusy, "is busy: another process holds its write lock"),
+    sqlite3.SQLITE_LOCKED: (StoreBusy, "is busy: another process holds its write lock"),
     sqlite3.SQLITE_FULL: (StoreUnavailable, "could not be written: the disk is full; free some space"),
     sqlite3.SQLITE_IOERR: (StoreUnavailable, "could not be read or written: the disk reports an error or is full"),
     sqlite3.SQLITE_CANTOPEN: (StoreUnavailable, "can't be opened: does its directory exist, and may we write there?"),
@@ -145,7 +145,7 @@ class Store:
         *,
         pool_size: int = 5,
         deadline: timedelta | None = None,
-        given_up: Callable[[], bool] = lambda: False,
+        given_up: Callable[[], bool] | None = None,
     ) -> None:
         try:
             parsed = make_url(url)
@@ -164,14 +164,14 @@ class Store:
         self.url = parsed
         self.path = Path(parsed.database or "").absolute() if parsed.drivername == "sqlite" else None
         self.clock = clock
-        self.given_up = given_up
+        self.given_up = given_up or (lambda: False)
         self.problem: str | None = None  # why nothing can be written now, as `StoreProbe` has found
         self.schema: str | None = None  # its revision when it was opened, as this program needs it
         self.outdated: str | None = None  # what to say where another program has migrated it since
         self.damage: str | None = None  # what a transaction has found broken in the file
         self.movements = 0  # connections that came out of the pool
         self._writing: dict[int, float] = {}  # since when, by driver connection: write transactions on SQLite
-        self.engine = _engine(self.url, clock, pool_size=pool_size, deadline=deadline, given_up=given_up)
+        self.engine = _engine(self.url, clock, pool_size=pool_size, deadline=deadline, given_up=self.given_up)
         event.listen(self.engine, "checkout", self._moved)
         if self.path is not None:
             event.listen(self.engine, "checkin", self._given_back)
@@ -289,7 +289,7 @@ class Store:
         ours = translated(error, self.name)
         code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
         if code in _BUSY and self._writing:
-            return StoreUnavailable(f"store {self.name} is busy: this process is in a long transaction of its own")
+            return StoreBusy(f"store {self.name} is busy: this process is in a long transaction of its own")
         if code in _DAMAGED:
             self.damage = str(ours)
         return ours
@@ -301,6 +301,7 @@ class Store:
         """BEGIN on SQLite, in the file that lies under the store's name."""
         assert self.path is not None
         if connection.info["file"] != identity(self.path):
+            self.damage = None  # of the one that was
             connection.invalidate()  # the next one opens what lies there by then
             raise gone(self.path)
         if connection.get_execution_options().get(_READING):

@@ -23,7 +23,7 @@ from typing import Final
 from sqlalchemy import Connection, column, delete, select, table, update
 
 from drift_monitor.clock import Clock
-from drift_monitor.errors import StoreError
+from drift_monitor.errors import StoreBusy, StoreError
 from drift_monitor.store.columns import upsert
 from drift_monitor.store.connection import Store, now
 from drift_monitor.store.schema import VERSION_TABLE, outbox, replica, run
@@ -115,7 +115,7 @@ class StoreProbe:
 
     def look(self) -> None:
         """One sign, and what follows from it."""
-        problem = self._store.damage or self._stuck()
+        problem, is_excused = self._store.damage or self._stuck(), False
         try:
             with self._own_way.begin() as connection:
                 sign(connection, self.replica)
@@ -123,13 +123,14 @@ class StoreProbe:
                 self._check_schema(connection)
         except StoreError as error:
             problem = str(error)
+            is_excused = isinstance(error, StoreBusy) and self._store.is_busy(LONGEST_COMMIT)
         finally:
             if self._store.path is not None:
                 self._own_way.engine.dispose()  # an open file would hide that another one lies there now, or none
         if problem is None:
             self._misses = 0
             self._tell(None)
-        elif not self._store.is_busy(LONGEST_COMMIT):
+        elif not is_excused:
             self._misses += 1
             if self._misses >= MISSES or self._store.damage:
                 self._tell(problem)
@@ -166,7 +167,8 @@ class StoreProbe:
     def _stuck(self) -> str | None:
         """What to say where all connections are taken and none has come back since the last look."""
         movements, self._movements = self._movements, self._store.movements
-        if self._store.is_exhausted and movements == self._store.movements:
+        is_still = self._store.is_exhausted and movements == self._store.movements
+        if is_still and not self._store.is_busy(LONGEST_COMMIT):  # else they wait for a commit of ours
             return f"store {self._store.name}: all connections are in use, and none comes back"
         return None
 
