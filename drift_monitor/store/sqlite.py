@@ -133,8 +133,8 @@ def sqlite_engine(url: URL, clock: Clock, wait: timedelta, **shared: Any) -> Eng
         entry.info["file"] = identity(Path(engine.url.database or ""))
         for pragma in (f"busy_timeout={wait.total_seconds() * 1000:.0f}", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
-        if not opened:
-            connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")  # of a file that is still empty; else no effect
+        if Path(engine.url.database or "").stat().st_size == 0:  # later it needs the write lock, and changes nothing
+            connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
         if not _knows_logarithm(connection):
             connection.create_function("ln", 1, math.log, deterministic=True)
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):

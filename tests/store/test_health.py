@@ -163,6 +163,12 @@ def test_another_file_in_the_place_of_the_store_is_not_written_blindly(tmp_path:
         assert store.transact(running) == []
 
 
+def test_whoever_only_reads_needs_no_lock_from_the_first_connection_on(tmp_path: Path) -> None:
+    lay_out(tmp_path / "drift.db")
+    with locked(tmp_path / "drift.db"), opened(sqlite_url(tmp_path)) as store, store.read() as connection:
+        assert running(connection) == []
+
+
 def test_our_own_long_writing_is_no_outage(tmp_path: Path) -> None:
     lay_out(tmp_path / "drift.db")
     with opened(sqlite_url(tmp_path)) as store, probe_of(store) as probe:

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from drift_monitor.errors import AlreadyOver, InputError, StoreError, UnknownId
 from drift_monitor.queries.status import Readable
-from drift_monitor.telemetry.logs import WARN, log_failure
+from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.web.api.resources import RESOURCES, Answer, Call, Handler
 
 _logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def _answer(services: Callable[[], Readable], handle: Handler, request: Request,
         status = 404 if isinstance(error, UnknownId) else 409 if isinstance(error, AlreadyOver) else 400
         raise HTTPException(status, str(error)) from error
     except StoreError as error:
-        log_failure(_logger, WARN, "api_unavailable", "A request could not be answered.", error)
+        log(_logger, WARN, "api_unavailable", f"A request could not be answered: {error}")
         raise HTTPException(503, str(error), {"Retry-After": str(_RETRY_SECONDS)}) from error
     return _json(made if isinstance(made, Answer) else Answer(document=made, status=200))
 

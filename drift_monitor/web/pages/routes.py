@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 from drift_monitor.clock import Clock
 from drift_monitor.errors import InputError, StoreError
 from drift_monitor.queries.status import Readable
-from drift_monitor.telemetry.logs import WARN, log_failure
+from drift_monitor.telemetry.logs import WARN, log
 from drift_monitor.web.pages.feature import show_feature
 from drift_monitor.web.pages.monitor import show_monitor
 from drift_monitor.web.pages.overview import show_overview
@@ -54,7 +54,7 @@ def page_routes(services: Callable[[], Readable], clock: Clock) -> Sequence[Base
                 request.state.store_problem = known.store.problem
                 return show(request, known)
             except StoreError as error:
-                log_failure(_logger, WARN, "page_unavailable", "A page could not be shown.", error)
+                log(_logger, WARN, "page_unavailable", f"A page could not be shown: {error}")
                 hint = "Alerts and measurements are kept in the store; nothing is lost. Try again in a few seconds."
                 refusal = _refusal(request, clock, 503, f"{error}.", hint)
                 refusal.headers["Retry-After"] = str(_RETRY_SECONDS)
