@@ -2,6 +2,7 @@
 
     DriftMonitorError
     ├── InputError               (also ValueError) numbers or frames that are no distribution, counts or table
+    │   ├── OutOfRange           a time at an end of the calendar
     │   ├── UnknownId            nothing in the store has this id
     │   └── AlreadyOver          what was to be changed has ended, or was never so
     ├── ConfigError              a configuration with its `problems`, all of them at once
@@ -50,6 +51,10 @@ class DriftMonitorError(Exception):
 
 class InputError(DriftMonitorError, ValueError):
     """Numbers or frames that can't be compared."""
+
+
+class OutOfRange(InputError):
+    """A time that is one, at an end of the calendar where nothing can be reckoned."""
 
 
 class UnknownId(InputError):

@@ -18,7 +18,7 @@ import click
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.schema import Config
 from drift_monitor.core.times import parse_duration, parse_instant
-from drift_monitor.errors import InputError
+from drift_monitor.errors import InputError, OutOfRange
 from drift_monitor.store import migrate
 from drift_monitor.store.connection import Store
 from drift_monitor.store.sqlite import create_private
@@ -48,6 +48,8 @@ def read_instant(text: str, now: datetime) -> datetime:
             moment = now - parse_duration(text[1:])
         else:
             moment = now if text == "now" else parse_instant(text, UTC)
+    except OutOfRange:
+        raise
     except (InputError, OverflowError):
         if text.startswith("-"):
             raise InputError(f"{text!r} is no time back from now such as -7d or -1h30m") from None

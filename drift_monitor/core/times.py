@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from drift_monitor.errors import InputError
+from drift_monitor.errors import InputError, OutOfRange
 
 _MILLISECONDS = {
     "y": 365 * 86_400_000,
@@ -57,7 +57,7 @@ def parse_instant(text: str, zone: tzinfo) -> datetime:
         raise InputError(f"{text!r} is no date such as 2026-09-01 or 2026-09-01T06:00") from None
     # Windows, offsets and intervals are added to it and taken from it: the ends of the calendar must stay far away.
     if not 1000 <= instant.year < 9000:
-        raise InputError(f"{text!r} is out of range: expected a year from 1000 to 8999")
+        raise OutOfRange(f"{text!r} is out of range: expected a year from 1000 to 8999")
     return instant
 
 
