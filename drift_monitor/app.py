@@ -149,7 +149,7 @@ class ServeOptions:
     enable_lifecycle: bool = False
     enable_admin_api: bool = False
     allow_unauthenticated: bool = False
-    max_series: int = DEFAULT_MAX_SERIES
+    max_series: int | None = None
     migrate_store: bool = False
     settings: DaemonSettings = field(default_factory=DaemonSettings)
     observe_step: StepObserver = log_step
@@ -272,7 +272,7 @@ class Service:
             ready=lambda: self._daemon is not None and self._daemon.is_ready(),
             snapshot=lambda: read_snapshot(self._for_readers()),
             reload=self.reload if options.enable_lifecycle else None,
-            max_series=options.max_series,
+            max_series=options.max_series or DEFAULT_MAX_SERIES,
         )
 
         def may_change() -> bool:

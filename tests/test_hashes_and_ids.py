@@ -232,6 +232,7 @@ def _reference(**changes: Any) -> StoredReference:
         "kind": "FixedTable",
         "spec": SPECS["integers"],
         "built_at": NOON,
+        "segment": "",
         **changes,
     }
     return StoredReference(**values)

@@ -18,7 +18,7 @@ import pandas as pd
 from drift_monitor.comparison.columns import ColumnValues, count, profile, read_column
 from drift_monitor.comparison.report import ComparisonReport, make_report
 from drift_monitor.core.binning import make_spec
-from drift_monitor.core.distribution import Histogram, Smoothing, SmoothingMethod
+from drift_monitor.core.distribution import Histogram, chosen_smoothing
 from drift_monitor.errors import InputError
 
 _NAMED = 8  # names in a message
@@ -31,8 +31,8 @@ def compare(
     live_frame: pd.DataFrame,
     *,
     features: Iterable[Hashable] | None = None,
-    smoothing: str = SmoothingMethod.ANCHORED,
-    pseudocount: float = 0.5,
+    smoothing: str | None = None,
+    pseudocount: float | None = None,
     min_rows: int = 1,
 ) -> ComparisonReport:
     """Compare live with reference, column by column.
@@ -44,8 +44,7 @@ def compare(
     Columns that can't be binned (times, lists, a reference with infinite values only) are in `skipped`. Raises
     InputError (a ValueError) on anything but two frames with rows and with these columns.
     """
-    if smoothing not in list(SmoothingMethod):
-        raise InputError(f"smoothing {smoothing!r} is unknown; expected one of {', '.join(SmoothingMethod)}")
+    chosen = chosen_smoothing(smoothing, pseudocount)
     least: Any = min_rows
     if isinstance(least, bool) or not isinstance(least, int) or least < 1:
         raise InputError(f"min_rows {min_rows!r} is no number of rows; the least is 1")
@@ -66,7 +65,7 @@ def compare(
             sides.append((name, count(live_column, spec), count(reference_column, spec)))
         except InputError as error:
             skipped[name] = str(error)
-    return make_report(sides, skipped, Smoothing(SmoothingMethod(smoothing), pseudocount), min_rows)
+    return make_report(sides, skipped, chosen, min_rows)
 
 
 def read_files(reference: Path, live: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -105,7 +105,7 @@ def parse_document(text: str, file: str, environ: Mapping[str, str]) -> Document
         value=value,
         places=builder.places,
         broken=frozenset(builder.broken),
-        problems=tuple(builder.problems),
+        problems=tuple(builder.mistakes),
     )
 
 
@@ -178,7 +178,7 @@ class _Builder:
     environ: Mapping[str, str]
     places: dict[Path_, Place] = field(default_factory=dict)
     broken: set[Path_] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
+    mistakes: list[Problem] = field(default_factory=list)
     open_nodes: set[int] = field(default_factory=set)
     seen_nodes: set[int] = field(default_factory=set)
     aliased: int = 0
@@ -269,7 +269,7 @@ class _Builder:
         for fault in expansion.faults:
             offsets = starts(source)
             index = node.start_mark.index + (offsets[fault.number] if fault.number < len(offsets) else 0)
-            self.problems.append(Problem(self.file, *_line_and_column(self.source, index), fault.message, fault.hint))
+            self.mistakes.append(Problem(self.file, *_line_and_column(self.source, index), fault.message, fault.hint))
             self.broken.add(path)
         if expansion.changed:
             return expansion.text
@@ -293,12 +293,12 @@ class _Builder:
         if self.aliased > MOST_ALIASED:
             where = (node.start_mark.line + 1, node.start_mark.column + 1)
             problem = Problem(self.file, *where, f"aliases repeat more than {MOST_ALIASED:,} values")
-            raise ConfigError((*self.problems, problem))
+            raise ConfigError((*self.mistakes, problem))
 
-    def _wrong(self, path: Path_, node: Node, message: str, hint: str = "", breaks: bool = True) -> None:
+    def _wrong(self, path: Path_, node: Node, message: str, hint: str | None = None, breaks: bool = True) -> None:
         where = (node.start_mark.line + 1, node.start_mark.column + 1)
         subject = f"{path[-1]}: " if breaks and path and isinstance(path[-1], str) else ""
-        self.problems.append(Problem(self.file, *where, subject + message, hint))
+        self.mistakes.append(Problem(self.file, *where, subject + message, hint or ""))
         if breaks:
             self.broken.add(path)
 

@@ -74,6 +74,12 @@ class Section(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+class Named(Section):
+    """A section that is known by its name."""
+
+    placeholders: ClassVar = {"name": "placeholder"}
+
+
 @dataclass(frozen=True)
 class WrittenAs:
     """Marks a field that holds a value of `core`, which a file writes as a section with a static method `written`."""
@@ -91,9 +97,9 @@ class WrittenAs:
         )
 
 
-def mistake(message: str, hint: str = "") -> PydanticCustomError:
+def mistake(message: str, hint: str | None = None) -> PydanticCustomError:
     """An error of our own for a validator to raise; `report` prints message, value found and hint."""
-    return PydanticCustomError("mistake", "{message}", {"message": message, "hint": hint})
+    return PydanticCustomError("mistake", "{message}", {"message": message, "hint": hint or ""})
 
 
 def _duration(value: Any) -> Any:

@@ -15,6 +15,7 @@ from drift_monitor.config.fields import (
     AppriseUrls,
     MailAddress,
     Name,
+    Named,
     PositiveDuration,
     Secret,
     Section,
@@ -170,13 +171,11 @@ class LogConfig(Integration):
 Kind = WebhookConfig | AlertmanagerConfig | SlackConfig | EmailConfig | PagerdutyConfig | AppriseConfig | LogConfig
 
 
-class ReceiverConfig(Section):
+class ReceiverConfig(Named):
     """Where notifications go; exactly one kind is set.
 
     An alert that goes on firing is sent again every `repeat_interval`; without one it is sent once, and when it ends.
     """
-
-    placeholders: ClassVar = {"name": "placeholder"}
 
     name: Name = Field(description="what monitors call this receiver")
     repeat_interval: RepeatInterval | None = None

@@ -87,13 +87,13 @@ class Report(Generic[RootT]):
         for path in self.document.broken:
             self._break(path)
 
-    def add(self, path: Path_, message: str, hint: str = "", *, at_key: bool = False) -> None:
+    def add(self, path: Path_, message: str, hint: str | None = None, *, at_key: bool = False) -> None:
         """A mistake at a path; one without a place of its own stands at the nearest value around it."""
         if any(path[:length] in self.document.broken for length in range(len(path) + 1)):
             return
         self.problems.append(self._problem(path, message, hint, at_key=at_key))
 
-    def note(self, path: Path_, message: str, hint: str = "") -> None:
+    def note(self, path: Path_, message: str, hint: str | None = None) -> None:
         self.notes.append(self._problem(path, message, hint, at_key=False))
 
     def finish(self) -> RootT:
@@ -256,12 +256,12 @@ class Report(Generic[RootT]):
         elif most is not None and length > most:
             self.add(path, f"must hold {most:,} at most, found {length:,}")
 
-    def _problem(self, path: Path_, message: str, hint: str, *, at_key: bool) -> Problem:
+    def _problem(self, path: Path_, message: str, hint: str | None, *, at_key: bool) -> Problem:
         place = self.document.place(path)
         line, column = (place.key_line, place.key_column) if at_key else (place.line, place.column)
         subject = self.subject(path)
         said = f"{subject}: {message}" if subject else message
-        return Problem(self.document.file, line, column, without_passwords(said), without_passwords(hint))
+        return Problem(self.document.file, line, column, without_passwords(said), without_passwords(hint or ""))
 
     def subject(self, path: Path_) -> str:
         """The path as people say it, items of lists by their name: monitors[credit].features[age].bins."""

@@ -33,6 +33,7 @@ from drift_monitor.config.fields import (
     Label,
     Moment,
     Name,
+    Named,
     PageUrl,
     PositiveDuration,
     RuleSection,
@@ -93,10 +94,8 @@ class SourceConfig(Section):
     time_zone: Zone | None = None
 
 
-class FeatureConfig(Section):
+class FeatureConfig(Named):
     """A watched column or expression. None: `kind` and `bins` come from the column and the reference."""
-
-    placeholders: ClassVar = {"name": "placeholder"}
 
     name: Text = Field(description="the column, or what an expression is called")
     expression: Text | None = None

@@ -66,7 +66,7 @@ from drift_monitor.core.distribution import (
     Mask,
     Pair,
     Smoothing,
-    SmoothingMethod,
+    chosen_smoothing,
     probabilities,
     smooth,
 )
@@ -238,20 +238,19 @@ def compare_counts(
     *,
     live: ArrayLike,
     reference: ArrayLike,
-    smoothing: str = SmoothingMethod.ANCHORED,
-    pseudocount: float = 0.5,
+    smoothing: str | None = None,
+    pseudocount: float | None = None,
 ) -> Comparison:
     """Compare two rows of counts, bins aligned by position.
 
-    `live`, `reference`: K whole numbers each, zero or more, at least one row a side. `smoothing`: `anchored`,
-    `additive` or `none`; `pseudocount`: rows added to a bin (see `distribution`). Raises ValueError (InputError) on
-    anything that is no such row of counts. Formulas and sources: `divergence`, `significance`.
+    `live`, `reference`: K whole numbers each, zero or more, at least one row a side. `smoothing`: `anchored` (the
+    default), `additive` or `none`; `pseudocount`: rows added to a bin, by default 0.5 (see `distribution`). Raises
+    ValueError (InputError) on anything that is no such row of counts. Formulas, sources: `divergence`, `significance`.
     """
-    if smoothing not in list(SmoothingMethod):
-        raise InputError(f"smoothing {smoothing!r} is unknown; expected one of {', '.join(SmoothingMethod)}")
+    chosen = chosen_smoothing(smoothing, pseudocount)
     live_counts, reference_counts = _counts(live, "live"), _counts(reference, "reference")
     _same_length(live_counts, reference_counts)
-    return _compare([live_counts], [reference_counts], Smoothing(SmoothingMethod(smoothing), pseudocount))[0]
+    return _compare([live_counts], [reference_counts], chosen)[0]
 
 
 def contributions(

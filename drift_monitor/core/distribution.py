@@ -63,6 +63,17 @@ class Smoothing:
             raise InputError(f"pseudocount {self.pseudocount!r} is no positive number; 0.5 is the default")
 
 
+def chosen_smoothing(method: str | None, pseudocount: float | None) -> Smoothing:
+    """What is asked for by name; None is the usual. Raises InputError for a method or pseudocount that is none."""
+    if method is not None and method not in list(SmoothingMethod):
+        raise InputError(f"smoothing {method!r} is unknown; expected one of {', '.join(SmoothingMethod)}")
+    usual = Smoothing()
+    return Smoothing(
+        usual.method if method is None else SmoothingMethod(method),
+        usual.pseudocount if pseudocount is None else pseudocount,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Masses:
     """Masses p (live) and q (reference) of bins, of any one shape; everything float64.

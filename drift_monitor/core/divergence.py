@@ -104,7 +104,7 @@ class Divergence(MetricInfo):
 
     term: Callable[[Masses], FloatArray]
     gradient: Callable[[Masses], Gradients]
-    is_root: bool = False
+    is_root: bool
     gauge: Gauge | None = None
 
     def total(self, pair: Pair) -> FloatArray:
@@ -167,6 +167,7 @@ class Metric(StrEnum):
     KL_LIVE_REFERENCE = (
         "kl_live_reference",
         Divergence(
+            is_root=False,
             label="KL(live‖reference)",
             unit="nats",
             term=lambda m: np.where((m.live > 0) & (m.reference == 0), np.inf, m.even_part + m.odd_part),
@@ -177,6 +178,7 @@ class Metric(StrEnum):
     KL_REFERENCE_LIVE = (
         "kl_reference_live",
         Divergence(
+            is_root=False,
             label="KL(reference‖live)",
             unit="nats",
             term=lambda m: np.where((m.reference > 0) & (m.live == 0), np.inf, m.even_part - m.odd_part),
@@ -187,6 +189,7 @@ class Metric(StrEnum):
     PSI = (
         "psi",
         Divergence(
+            is_root=False,
             label="PSI",
             term=lambda m: np.where((m.live > 0) != (m.reference > 0), np.inf, 2.0 * m.even_part),
             gradient=lambda m: (m.log_ratio - m.toward_reference, m.log_ratio + m.toward_live),
@@ -196,6 +199,7 @@ class Metric(StrEnum):
     JS = (
         "js",
         Divergence(
+            is_root=False,
             label="JS",
             unit="nats",
             largest=Largest(math.log(2.0), "ln 2 = 0.693"),

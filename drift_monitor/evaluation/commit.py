@@ -66,7 +66,7 @@ def commit(
     outcomes: Sequence[EvaluationResult],
     table: PaneTable,
     *,
-    notify_past: bool = True,
+    notify_past: bool,
 ) -> Committed:
     """Write the outcomes of windows, oldest first, once and together.
 
@@ -256,7 +256,7 @@ def _revisions(
     first = min(span.start for span in changed)
     used = runs.windows_using(conn, monitor.name, first, outcome.window.end)
     return [
-        planned_run(monitor, run.key.window_end, now, Trigger.REVISION, run.key.revision + 1)
+        planned_run(monitor, run.key.window_end, now, Trigger.REVISION, revises=run.key)
         for run in used
         if run.key.window_end < outcome.window.end and _uses(monitor, run, changed)
     ]

@@ -171,7 +171,7 @@ class Gathered:
     drifting_since: Mapping[str, datetime]
 
 
-def evaluate(services: Services, monitor: MonitorConfig, claim: Claim, *, notify_past: bool = True) -> EvaluationResult:
+def evaluate(services: Services, monitor: MonitorConfig, claim: Claim, *, notify_past: bool) -> EvaluationResult:
     """Evaluate the claimed window and commit; raises SourceError, StoreError or LeaseLost with nothing written."""
     window = window_of(monitor, claim.key.window_end)
     revise = monitor.revise if claim.key.revision == 0 else 0
@@ -181,7 +181,7 @@ def evaluate(services: Services, monitor: MonitorConfig, claim: Claim, *, notify
 
 
 def evaluate_together(
-    services: Services, monitor: MonitorConfig, claims: Sequence[Claim], gathered: Gathered, *, notify_past: bool = True
+    services: Services, monitor: MonitorConfig, claims: Sequence[Claim], gathered: Gathered, *, notify_past: bool
 ) -> Committed:
     """Evaluate claimed windows, oldest first, and commit them at once: all, or those that `commit` takes."""
     if reference_spans(monitor, window_of(monitor, claims[0].key.window_end)):

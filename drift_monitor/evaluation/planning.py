@@ -131,10 +131,10 @@ def _open_key(monitor: MonitorConfig, window_end: datetime, state: WindowState |
 
 
 def planned_run(
-    monitor: MonitorConfig, window_end: datetime, due: datetime, trigger: Trigger, revision: int = 0
+    monitor: MonitorConfig, window_end: datetime, due: datetime, trigger: Trigger, *, revises: RunKey | None = None
 ) -> PlannedRun:
-    """One evaluation of this monitor, to be inserted."""
-    key = RunKey(monitor=monitor.name, window_end=window_end, revision=revision)
+    """One evaluation of this monitor, to be inserted; it may revise one that was."""
+    key = RunKey(monitor=monitor.name, window_end=window_end, revision=0 if revises is None else revises.revision + 1)
     return _planned(monitor, monitor.hash, key, due, trigger)
 
 

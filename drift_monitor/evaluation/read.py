@@ -126,7 +126,7 @@ def read_panes(
     *,
     live: Sequence[Span],
     sliding: Sequence[Span] = (),
-    revise: int = 0,
+    revise: int,
 ) -> PaneTable:
     """Counts of every live and sliding reference pane for every feature with a bin spec.
 
@@ -197,7 +197,7 @@ def _take(services: Services, monitor: MonitorConfig, reference: Reference, tabl
     for position, span in enumerate(reading.spans):
         rows, newest = int(reading.rows[position]), reading.newest[position]
         table.rows[span], table.newest[span] = rows, newest
-        table.fresh_rows.append(PaneRows(definition=definition, span=span, rows=rows, newest=newest))
+        table.fresh_rows.append(PaneRows(segment="", definition=definition, span=span, rows=rows, newest=newest))
     for name, counts in reading.counts.items():
         feature = reference.features[name]
         feature_hash = feature_definition(services.config, monitor, feature.watched)

@@ -163,7 +163,7 @@ class Catalog:
             columns = self._described(rows, sa.select(sa.literal_column("*")).select_from(rows))
         except StatementRefused as refused:
             raise dataset_error(dataset, refused.failure) from refused
-        return Origin(rows=rows, columns={column.name: column for column in columns})
+        return Origin(rows=rows, columns={column.name: column for column in columns}, forbidden=())
 
     def _described(
         self, rows: DatasetRows, statement: "sa.Select[Any]", values: "Sequence[sa.ColumnElement[Any]] | None" = None

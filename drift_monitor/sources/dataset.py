@@ -163,7 +163,7 @@ class Origin:
 
     rows: DatasetRows
     columns: Mapping[str, ColumnInfo]
-    forbidden: tuple[str, ...] = ()
+    forbidden: tuple[str, ...]
     entry: CatalogEntry | None = None
 
 

@@ -84,7 +84,7 @@ class RunResult:
     rows_read: int
     newest: datetime | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
-    alert_states: Sequence[Mapping[str, Any]] = ()
+    alert_states: Sequence[Mapping[str, Any]] | None = None
 
 
 def claim(
@@ -233,7 +233,7 @@ def confirm_all(connection: Connection, finished: Sequence[tuple[Claim, RunResul
             "rows_read": result.rows_read,
             "newest": result.newest,
             "result": dict(result.result),
-            "alert_states": [dict(state) for state in result.alert_states],
+            "alert_states": [dict(state) for state in result.alert_states or ()],
         }
         for held, result in finished
     ]

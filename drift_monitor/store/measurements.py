@@ -46,7 +46,7 @@ class Measurement:
     window_end: datetime
     revision: int
     status: MeasurementStatus
-    segment: str = ""
+    segment: str
     live_rows: int | None = None
     reference_rows: int | None = None
     estimates: Mapping[Metric, Estimate] = field(default_factory=dict)

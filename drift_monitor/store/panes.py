@@ -18,7 +18,7 @@ from drift_monitor.core.distribution import Counts
 from drift_monitor.core.schedule import Span
 from drift_monitor.store.columns import bulk_insert, insert_new
 from drift_monitor.store.connection import now
-from drift_monitor.store.schema import pane, pane_rows, pane_series
+from drift_monitor.store.schema import WHOLE, pane, pane_rows, pane_series
 
 # Built once, as they are part of every evaluation.
 _SERIES: Final = select(pane_series).where(pane_series.c.monitor == bindparam("of"))
@@ -65,7 +65,7 @@ class PaneCounts:
     definition: str
     spec_id: str
     counts: Counts
-    segment: str = ""
+    segment: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +76,12 @@ class PaneRows:
     span: Span
     rows: int
     newest: datetime | None = None
-    segment: str = ""
+    segment: str
 
 
-def stored(
-    connection: Connection, monitor: str, definitions: Definitions, span: Span, segment: str = ""
-) -> dict[str, dict[Span, Counts]]:
+def stored(connection: Connection, monitor: str, definitions: Definitions, span: Span) -> dict[str, dict[Span, Counts]]:
     """The latest counts of every stored pane inside the span, by feature; features without panes are left out."""
-    wanted = {(feature, segment, definition, spec_id) for feature, (definition, spec_id) in definitions.items()}
+    wanted = {(feature, WHOLE, definition, spec_id) for feature, (definition, spec_id) in definitions.items()}
     features = {series: key[0] for key, series in _series(connection, monitor).items() if key in wanted}
     return {
         # One array a feature, of which each pane has a row: they all have the bins of one spec.
@@ -92,16 +90,14 @@ def stored(
     }
 
 
-def stored_rows(
-    connection: Connection, monitor: str, definition: str, span: Span, segment: str = ""
-) -> tuple[PaneRows, ...]:
+def stored_rows(connection: Connection, monitor: str, definition: str, span: Span) -> tuple[PaneRows, ...]:
     """The latest row totals of every stored pane inside the span, oldest first."""
     found = connection.execute(
-        _ROWS, {"of": monitor, "part": segment, "what": definition, "start": span.start, "end": span.end}
+        _ROWS, {"of": monitor, "part": WHOLE, "what": definition, "start": span.start, "end": span.end}
     )
     latest = {Span(row.pane_start, row.pane_end): row for row in found}
     return tuple(
-        PaneRows(definition=definition, span=one, rows=row.rows, newest=row.newest, segment=segment)
+        PaneRows(definition=definition, span=one, rows=row.rows, newest=row.newest, segment=WHOLE)
         for one, row in latest.items()
     )
 

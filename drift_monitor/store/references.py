@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Select, bindparam, func, select
 from drift_monitor.core.bins import BinSpec, spec_from_json
 from drift_monitor.core.schedule import Span
 from drift_monitor.store.columns import derived_id, insert_new, upsert
-from drift_monitor.store.schema import bin_spec, reference
+from drift_monitor.store.schema import WHOLE, bin_spec, reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class StoredReference:
     counts: tuple[int, ...] | None
     built_at: datetime
     span: Span | None = None
-    segment: str = ""
+    segment: str
 
     @property
     def id(self) -> str:
@@ -78,9 +78,9 @@ def save(connection: Connection, references: Sequence[StoredReference]) -> tuple
     return tuple(one.id for one in references)
 
 
-def current(connection: Connection, monitor: str, segment: str = "") -> dict[str, StoredReference]:
+def current(connection: Connection, monitor: str) -> dict[str, StoredReference]:
     """The current reference of every feature that has one, in the order of the features' names."""
-    rows = connection.execute(_current(), {"of": monitor, "part": segment})
+    rows = connection.execute(_current(), {"of": monitor, "part": WHOLE})
     return {
         row.feature: StoredReference(
             monitor=row.monitor,

@@ -35,6 +35,7 @@ from sqlalchemy import (
 from drift_monitor.core.divergence import DIVERGENCES
 from drift_monitor.store.columns import CountArray, CountDocument, Instant, JsonColumn, Number, Text
 
+WHOLE: Final = ""  # the segment that is the whole dataset
 VERSION_TABLE: Final = "schema_version"  # Alembic's
 metadata: Final = MetaData(
     naming_convention={

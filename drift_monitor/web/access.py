@@ -94,7 +94,7 @@ class AllowedHosts:
         return name is not None and (name in self.names or (self.any_address and _ip(name) is not None))
 
 
-def allowed_hosts(address: ListenAddress, external_urls: Sequence[str] = ()) -> AllowedHosts:
+def allowed_hosts(address: ListenAddress, external_urls: Sequence[str]) -> AllowedHosts:
     """The listen address, localhost and the external URLs; with a wildcard every address of the machine."""
     names = {"localhost", "127.0.0.1", "::1", address.host.lower()}
     names |= {(urlsplit(url).hostname or "").lower() for url in external_urls}

@@ -24,6 +24,7 @@ SPEC = NumericBins((0, 10, 20), ValueType.INTEGER)
 # Counts in the bins below 0, [0, 10), [10, 20), above, invalid, missing.
 LIVE, REFERENCE = (0, 100, 250, 120, 0, 30), (0, 500, 480, 0, 0, 20)
 MEASURED = Measurement(
+    segment="",
     monitor="orders",
     feature="amount",
     window_start=NOON - 24 * HOUR,
@@ -297,6 +298,7 @@ def test_alert_without_a_measurement_says_what_is_known(status: AlertStatus) -> 
 
 def test_feature_that_can_not_be_read_any_more_keeps_its_alert_without_numbers() -> None:
     failed = Measurement(
+        segment="",
         monitor="orders",
         feature="amount",
         window_start=NOON - HOUR,

@@ -96,6 +96,7 @@ def prepared(store: Store, *windows: int, smoothing: str = "anchored") -> None:
 
 def measurement(number: int, feature: str = "age", revision: int = 0, monitor: str = "loans") -> Measurement:
     return Measurement(
+        segment="",
         monitor=monitor,
         feature=feature,
         window_start=hour(number - 24),
@@ -114,7 +115,7 @@ def measurement(number: int, feature: str = "age", revision: int = 0, monitor: s
 
 def pane_counts(number: int, counts: list[int], feature: str = "age", definition: str = "d1") -> PaneCounts:
     return PaneCounts(
-        feature=feature, span=pane(number), definition=definition, spec_id=AGES.id, counts=np.array(counts)
+        segment="", feature=feature, span=pane(number), definition=definition, spec_id=AGES.id, counts=np.array(counts)
     )
 
 

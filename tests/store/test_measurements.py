@@ -80,6 +80,7 @@ def test_a_whole_measurement_has_the_alert_states_of_its_run_as_they_are_now(sto
 def test_a_feature_that_failed_has_a_reason_and_no_values(store: Store) -> None:
     prepared(store, 0)
     failed = Measurement(
+        segment="",
         monitor="loans",
         feature="income",
         window_start=hour(-24),

@@ -89,9 +89,9 @@ def test_nothing_is_asked_where_nothing_is_watched(store: Store) -> None:
 
 
 def test_row_totals_come_back_oldest_first_and_in_their_latest_revision(store: Store) -> None:
-    first = PaneRows(definition="d", span=pane(1), rows=10, newest=hour(1) - timedelta(microseconds=1))
-    second = PaneRows(definition="d", span=pane(2), rows=0)
-    late = PaneRows(definition="d", span=pane(1), rows=11, newest=first.newest)
+    first = PaneRows(segment="", definition="d", span=pane(1), rows=10, newest=hour(1) - timedelta(microseconds=1))
+    second = PaneRows(segment="", definition="d", span=pane(2), rows=0)
+    late = PaneRows(segment="", definition="d", span=pane(1), rows=11, newest=first.newest)
     assert save(store, rows=(second, first)) == frozenset()
     assert save(store, rows=(late, second)) == {pane(1)}
     with store.read() as connection:
@@ -123,7 +123,12 @@ def test_reading_a_window_costs_two_statements_however_long_it_is(store: Store) 
 
 def test_a_pane_of_another_length_is_another_pane(store: Store) -> None:
     long = panes.PaneCounts(
-        feature="age", span=Span(hour(-1), hour(1)), definition="d1", spec_id=AGES.id, counts=np.array([7] * 6)
+        segment="",
+        feature="age",
+        span=Span(hour(-1), hour(1)),
+        definition="d1",
+        spec_id=AGES.id,
+        counts=np.array([7] * 6),
     )
     save(store, long, pane_counts(1, [0, 1, 2, 0, 0, 0]))
     assert set(stored(store)["age"]) == {Span(hour(1) - 2 * HOUR, hour(1)), pane(1)}

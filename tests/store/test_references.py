@@ -15,6 +15,7 @@ from drift_monitor.store.schema import reference
 from tests.store.making import AGES, COUNTRIES, HOUR, add_monitor, hour
 
 FIRST = StoredReference(
+    segment="",
     monitor="loans",
     feature="age",
     definition="d1",
@@ -25,7 +26,14 @@ FIRST = StoredReference(
     span=Span(hour(-240), hour(-24)),
 )
 SLIDING = StoredReference(
-    monitor="loans", feature="country", definition="d2", kind="Trailing", spec=COUNTRIES, counts=None, built_at=hour(0)
+    segment="",
+    monitor="loans",
+    feature="country",
+    definition="d2",
+    kind="Trailing",
+    spec=COUNTRIES,
+    counts=None,
+    built_at=hour(0),
 )
 
 

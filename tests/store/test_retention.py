@@ -29,7 +29,7 @@ from tests.store.making import (
 )
 
 LONG_AFTER = RetentionLimits(panes_before=hour(3), measurements_before=hour(3))
-REFERENCE = StoredReference(
+REFERENCE = StoredReference(segment="",
     monitor="loans", feature="age", definition="d1", kind="FixedRange", spec=AGES, counts=None,
     built_at=hour(0), span=Span(hour(0), hour(2)),
 )  # fmt: skip
@@ -53,7 +53,7 @@ def rows(store: Store, *names: str) -> dict[str, int]:
 
 def save_panes(store: Store, *numbers: int) -> None:
     counts = [pane_counts(number, [0, 1, 0, 0, 0, number], feature) for number in numbers for feature in ("age", "b")]
-    totals = [PaneRows(definition="d", span=pane(number), rows=number) for number in numbers]
+    totals = [PaneRows(segment="", definition="d", span=pane(number), rows=number) for number in numbers]
     store.transact(lambda connection: panes.save(connection, "loans", counts, totals))
 
 

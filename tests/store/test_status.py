@@ -20,6 +20,7 @@ def save(store: Store, *given: measurements.Measurement) -> None:
 def without_value(number: int, feature: str = "age", revision: int = 0) -> measurements.Measurement:
     one = measurement(number, feature, revision)
     return measurements.Measurement(
+        segment="",
         monitor=one.monitor,
         feature=one.feature,
         window_start=one.window_start,
@@ -130,7 +131,7 @@ def test_counted_brings_the_arrays_of_just_these_measurements(store: Store) -> N
 def test_references_tell_when_the_newest_was_built(store: Store) -> None:
     prepared(store)
     built = [
-        StoredReference(
+        StoredReference(segment="",
             monitor="loans", feature=feature, definition="d", kind="table", spec=AGES,
             counts=tuple(np.ones(AGES.size, dtype=int).tolist()), built_at=hour(number),
         )

@@ -156,7 +156,9 @@ def evaluate(services: Services, monitor: MonitorConfig, window_end: datetime, c
         watched=Watched(measurements=measurements, monitor=measured_monitor(rows, None, window.end)),
         specs=specs,
     )
-    commit(services, monitor, [hold(services, monitor, window_end)], [outcome], PaneTable(span=window))
+    commit(
+        services, monitor, [hold(services, monitor, window_end)], [outcome], PaneTable(span=window), notify_past=True
+    )
 
 
 def postpone(services: Services, monitor: MonitorConfig, window_end: datetime, code: str, error: str) -> None:

@@ -36,7 +36,7 @@ def a_feature(name: str, *, psi: float = 0.02, segment: str = "") -> FeatureSnap
 
 
 def a_rule(feature: str, *, firing: bool = False, severity: str = "warning", metric: str = "psi") -> RuleSnapshot:
-    return RuleSnapshot(feature=feature, metric=metric, severity=severity, threshold=0.1, firing=firing)
+    return RuleSnapshot(segment="", feature=feature, metric=metric, severity=severity, threshold=0.1, firing=firing)
 
 
 def a_monitor(
@@ -57,7 +57,7 @@ def a_monitor(
         "window_end": NOON,
         "reference_built_at": NOON - timedelta(days=3),
         "features": features or (a_feature("age"), a_feature("income", psi=0.3)),
-        "rows": (RowsSnapshot(live_rows=1000, reference_rows=20000, measured_at=NOON),),
+        "rows": (RowsSnapshot(segment="", live_rows=1000, reference_rows=20000, measured_at=NOON),),
         "rules": (a_rule("age"), a_rule("income", firing=True), a_rule("", metric="freshness")),
         **changes,
     }
@@ -65,7 +65,7 @@ def a_monitor(
 
 
 def a_snapshot() -> Snapshot:
-    missing = FeatureSnapshot(feature="gone", unmeasured=Unmeasured.COLUMN_MISSING)
+    missing = FeatureSnapshot(segment="", feature="gone", unmeasured=Unmeasured.COLUMN_MISSING)
     return Snapshot(
         monitors=(
             a_monitor(features=(a_feature("age"), a_feature("income", psi=0.3), missing)),

@@ -102,6 +102,7 @@ def test_numbers_of_a_stored_measurement_are_the_gauges(services: Services) -> N
     )
 
     assert the_feature(services, "age") == FeatureSnapshot(
+        segment="",
         feature="age",
         measured_at=NOON,
         divergences={
@@ -116,7 +117,9 @@ def test_numbers_of_a_stored_measurement_are_the_gauges(services: Services) -> N
         reference_missing_ratio=0.02,
         live_unseen_ratio=0.03,
     )
-    assert the_monitor(services).rows == (RowsSnapshot(live_rows=1000, reference_rows=20_000, measured_at=NOON),)
+    assert the_monitor(services).rows == (
+        RowsSnapshot(segment="", live_rows=1000, reference_rows=20_000, measured_at=NOON),
+    )
 
 
 def test_a_configured_monitor_has_its_rules_at_zero_before_its_first_evaluation(services: Services) -> None:
@@ -124,7 +127,7 @@ def test_a_configured_monitor_has_its_rules_at_zero_before_its_first_evaluation(
 
     assert [one.feature for one in monitor.features] == ["age", "country"]
     assert monitor.rules[0] == RuleSnapshot(
-        feature="age", metric="psi", severity="warning", threshold=0.1, firing=False
+        segment="", feature="age", metric="psi", severity="warning", threshold=0.1, firing=False
     )
     assert set(the_rules(services)) == {
         ("age", "psi", "warning"),
@@ -189,7 +192,7 @@ def test_the_last_good_values_stay_beside_the_reason_why_there_are_no_new_ones(s
 def test_every_way_to_have_no_value_has_its_reason(services: Services, counted: Counted, reason: Unmeasured) -> None:
     evaluate(services, LOANS, NOON, {"age": counted})
 
-    assert the_feature(services, "age") == FeatureSnapshot(feature="age", unmeasured=reason)
+    assert the_feature(services, "age") == FeatureSnapshot(segment="", feature="age", unmeasured=reason)
 
 
 def test_a_source_that_fails_leaves_values_and_alerts_as_they_were(services: Services) -> None:
@@ -263,7 +266,7 @@ def test_every_configured_receiver_has_a_queue_and_waiting_ones_their_length(ser
 
 
 def test_when_the_reference_was_built_is_known(services: Services) -> None:
-    built = StoredReference(
+    built = StoredReference(segment="",
         monitor="loans", feature="age", definition="d", kind="table", spec=AGES, counts=(0, 1, 1, 0, 0, 0),
         built_at=NOON - 3 * HOUR,
     )  # fmt: skip
@@ -327,7 +330,7 @@ def test_a_revision_of_the_last_window_wins(services: Services) -> None:
         claim = leases.claim(conn, "test", HOUR, key=revised.key)  # type: ignore[arg-type]
         assert claim is not None
         leases.confirm(conn, claim, leases.RunResult(rows_read=1))  # type: ignore[arg-type]
-        one = Measurement(
+        one = Measurement(segment="",
             monitor="loans", feature="age", window_start=window.start, window_end=NOON, revision=1,
             status=MeasurementStatus.OK, estimates={Metric.PSI: Estimate(0.75)},
         )  # fmt: skip

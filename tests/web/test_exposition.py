@@ -95,6 +95,7 @@ def test_values_stand_under_their_names() -> None:
             a_monitor(
                 features=(
                     FeatureSnapshot(
+                        segment="",
                         feature="age",
                         measured_at=NOON,
                         divergences={
@@ -145,7 +146,7 @@ def test_value_that_could_not_be_computed_has_no_series_but_a_reason() -> None:
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 def test_nan_and_infinity_are_never_shown(odd: float) -> None:
     broken = a_feature("age")._replace(divergences=dict.fromkeys(DIVERGENCES, odd), noise_floor=odd)
-    rule = RuleSnapshot(feature="age", metric="psi", severity="warning", threshold=odd, firing=False)
+    rule = RuleSnapshot(segment="", feature="age", metric="psi", severity="warning", threshold=odd, firing=False)
     exposition = expose(Snapshot(monitors=(a_monitor(features=(broken,), rules=(rule,)),)), NOON)
     assert all(math.isfinite(number) for number in samples(exposition).values())
 
@@ -160,7 +161,7 @@ def test_never_run_monitor_shows_its_configuration_only() -> None:
         window_end=None,
         reference_built_at=None,
         rows=(),
-        features=(FeatureSnapshot(feature="age"),),
+        features=(FeatureSnapshot(segment="", feature="age"),),
         rules=(a_rule("age"),),
     )
     assert {name for name, _ in samples(expose(Snapshot(monitors=(waiting,)), NOON))} == {

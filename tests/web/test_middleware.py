@@ -38,11 +38,11 @@ def test_other_names_are_misdirected(host: str) -> None:
 
 
 def test_wildcard_answers_to_addresses_but_not_to_unknown_names() -> None:
-    hosts = allowed_hosts(ListenAddress("0.0.0.0", 8765))
+    hosts = allowed_hosts(ListenAddress("0.0.0.0", 8765), ())
     assert hosts.allow("10.1.2.3:8765")
     assert hosts.allow("[fd00::1]:8765")
     assert not hosts.allow("rebound.example:8765")
-    assert not allowed_hosts(ListenAddress("10.1.2.3", 8765)).allow("10.9.9.9")
+    assert not allowed_hosts(ListenAddress("10.1.2.3", 8765), ()).allow("10.9.9.9")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_values_go_after_three_intervals_but_not_within_an_hour(
 
 
 def test_stale_values_go_but_alerts_reasons_and_times_stay() -> None:
-    rule = RuleSnapshot(feature="age", metric="psi", severity="critical", threshold=0.25, firing=True)
+    rule = RuleSnapshot(segment="", feature="age", metric="psi", severity="critical", threshold=0.25, firing=True)
     monitor = MonitorSnapshot(
         monitor="m",
         source="s",
@@ -45,12 +45,18 @@ def test_stale_values_go_but_alerts_reasons_and_times_stay() -> None:
         last_success_at=NOON,
         features=(
             FeatureSnapshot(
-                feature="age", measured_at=NOON, divergences={Metric.PSI: 0.4}, unmeasured=Unmeasured.SOURCE_ERROR
+                segment="",
+                feature="age",
+                measured_at=NOON,
+                divergences={Metric.PSI: 0.4},
+                unmeasured=Unmeasured.SOURCE_ERROR,
             ),
-            FeatureSnapshot(feature="income", measured_at=NOON + timedelta(hours=3), divergences={Metric.PSI: 0.1}),
-            FeatureSnapshot(feature="score"),
+            FeatureSnapshot(
+                segment="", feature="income", measured_at=NOON + timedelta(hours=3), divergences={Metric.PSI: 0.1}
+            ),
+            FeatureSnapshot(segment="", feature="score"),
         ),
-        rows=(RowsSnapshot(live_rows=10, reference_rows=20, measured_at=NOON),),
+        rows=(RowsSnapshot(segment="", live_rows=10, reference_rows=20, measured_at=NOON),),
         rules=(rule,),
     )
     (shown,) = without_stale(Snapshot(monitors=(monitor,)), NOON + timedelta(hours=4)).monitors

@@ -11,7 +11,7 @@ Lists come a page at a time, newest first.
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ class Answer:
 
     document: JsonObject
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] | None = None
 
 
 Handler = Callable[[Call], JsonObject | Answer]

@@ -90,7 +90,7 @@ def _failed(request: Request, error: Exception) -> Response:
     """What is said of an error: its own words where it was meant for the client, nothing of its insides otherwise."""
     if isinstance(error, HTTPException):
         document = {"error": _REWORDED.get(error.detail, error.detail)}
-        return _json(Answer(document=document, status=error.status_code, headers=error.headers or {}))
+        return _json(Answer(document=document, status=error.status_code, headers=error.headers))
     return _json(Answer(document={"error": "the service failed to answer; its log says why"}, status=500))
 
 
@@ -98,4 +98,4 @@ def _json(answer: Answer) -> Response:
     text = json.dumps(answer.document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # A name from elsewhere may hold what is no character.
     content = text.encode("utf-8", "replace")
-    return Response(content, answer.status, dict(answer.headers), media_type="application/json")
+    return Response(content, answer.status, dict(answer.headers or {}), media_type="application/json")

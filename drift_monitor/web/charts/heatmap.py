@@ -31,7 +31,7 @@ class Cell:
     end: datetime
     level: float | None
     is_firing: bool
-    note: str = ""
+    note: str
     href: str = ""
 
 

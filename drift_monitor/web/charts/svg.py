@@ -88,7 +88,7 @@ class ValueScale:
     top: float
     bottom_y: float
     top_y: float
-    is_root: bool = False
+    is_root: bool
 
     def __call__(self, value: float) -> float:
         """The place of a value; what lies outside is drawn at the edge."""

@@ -43,7 +43,7 @@ class FeatureSnapshot(NamedTuple):  # as rules: there are thousands, and frozen 
     """
 
     feature: str
-    segment: str = ""
+    segment: str
     measured_at: datetime | None = None
     divergences: Mapping[str, float | None] = MappingProxyType({})  # a Metric is equal to its value
     noise_floor: float | None = None
@@ -60,7 +60,7 @@ class RowsSnapshot:
     live_rows: int
     reference_rows: int
     measured_at: datetime
-    segment: str = ""
+    segment: str
 
 
 class RuleSnapshot(NamedTuple):
@@ -71,7 +71,7 @@ class RuleSnapshot(NamedTuple):
     severity: str
     threshold: float
     firing: bool
-    segment: str = ""
+    segment: str
     is_upper: bool = True  # the rule says `above`; False: `below`
 
 

@@ -75,7 +75,7 @@ class FiringFeature:
     alerts: Sequence[ActiveAlert]
     configured: Mapping[str, Rule]
     measurement: Measurement | None = None
-    bins: Sequence[BinShare] = ()
+    bins: Sequence[BinShare]
 
     @property
     def severity(self) -> Severity:
@@ -120,7 +120,7 @@ def read_firing(conn: Transaction, monitors: Sequence[MonitorConfig], status: St
             by_series.setdefault(series, []).append(alert)
     configured = {monitor.name: {rule.id: rule for rule in monitor.rules} for monitor in monitors}
     firing = [
-        FiringFeature(series=series, alerts=found, configured=configured[series.monitor])
+        FiringFeature(series=series, alerts=found, configured=configured[series.monitor], bins=())
         for series, found in by_series.items()
     ]
     firing.sort(key=lambda feature: (-feature.severity.rank, -feature.since.timestamp(), feature.series))

@@ -189,6 +189,7 @@ class _Heatmap:
             cell = Cell(
                 start=start,
                 end=end,
+                note="",
                 level=level.share if level else None,
                 is_firing=any(
                     episode.opened_window <= end and (episode.closed_window is None or episode.closed_window > end)

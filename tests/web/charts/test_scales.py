@@ -12,7 +12,7 @@ MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def test_zero_lies_at_the_foot_and_the_largest_value_at_the_top() -> None:
-    scale = ValueScale(8.0, bottom_y=100.0, top_y=20.0)
+    scale = ValueScale(8.0, bottom_y=100.0, top_y=20.0, is_root=False)
 
     assert (scale(0.0), scale(4.0), scale(8.0)) == (100.0, 60.0, 20.0)
 
@@ -22,7 +22,7 @@ def test_a_root_scale_draws_a_quarter_of_the_value_at_half_the_height() -> None:
 
 
 def test_values_beyond_the_ends_are_drawn_at_the_edge() -> None:
-    scale = ValueScale(1.0, 100.0, 0.0)
+    scale = ValueScale(1.0, 100.0, 0.0, is_root=False)
 
     assert (scale(float("inf")), scale(-1.0)) == (0.0, 100.0)
 
