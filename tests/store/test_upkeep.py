@@ -31,6 +31,7 @@ def busy(path: Path) -> Iterator[list[int]]:
                     f"BEGIN IMMEDIATE; INSERT INTO pair VALUES ({number}); INSERT INTO pair VALUES ({number}); COMMIT"
                 )
                 written.append(number)
+                over.wait(0.01)  # SQLite gives no turns: who never rests would keep all others out
 
     thread = threading.Thread(target=go_on)
     thread.start()
@@ -113,7 +114,7 @@ def test_room_is_given_back_in_steps_between_which_others_write(sqlite_store: St
         begun = len(written)
         before, after = vacuum(sqlite_store)
         assert len(written) > begun
-    assert after < before - PAIRS * 900
+    assert after < before / 2, "what the other has written since takes room, too"
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 

@@ -63,6 +63,7 @@ def write_measurement(services: Services, **values: object) -> Measurement:
     window = window_of(LOANS, NOON)
     one = Measurement(
         monitor="loans",
+        segment="",
         window_start=window.start,
         window_end=window.end,
         revision=0,
@@ -330,8 +331,8 @@ def test_a_revision_of_the_last_window_wins(services: Services) -> None:
         claim = leases.claim(conn, "test", HOUR, key=revised.key)  # type: ignore[arg-type]
         assert claim is not None
         leases.confirm(conn, claim, leases.RunResult(rows_read=1))  # type: ignore[arg-type]
-        one = Measurement(segment="",
-            monitor="loans", feature="age", window_start=window.start, window_end=NOON, revision=1,
+        one = Measurement(
+            segment="", monitor="loans", feature="age", window_start=window.start, window_end=NOON, revision=1,
             status=MeasurementStatus.OK, estimates={Metric.PSI: Estimate(0.75)},
         )  # fmt: skip
         measurements.save(conn, [one])  # type: ignore[arg-type]
