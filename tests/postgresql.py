@@ -42,7 +42,23 @@ autovacuum_naptime = 10min
 log_statement = all
 log_line_prefix = '%m|%p|%a|%u|%d|'
 log_timezone = 'UTC'
-timezone = 'UTC'
+"""
+# As adverse as servers are found: whatever of this the service does not set itself, some test will miss.
+ADVERSE = """
+timezone = 'America/St_Johns'
+datestyle = 'SQL, DMY'
+intervalstyle = 'sql_standard'
+extra_float_digits = -15
+client_encoding = 'LATIN1'
+bytea_output = 'escape'
+lc_monetary = 'C'
+standard_conforming_strings = off
+escape_string_warning = off
+backslash_quote = on
+transform_null_equals = on
+array_nulls = off
+default_transaction_isolation = 'serializable'
+default_transaction_deferrable = on
 """
 
 
@@ -75,9 +91,8 @@ class PostgresqlServer:
 
     def connect(self, database: str = "postgres", user: str = SUPERUSER) -> "psycopg.Connection[tuple[object, ...]]":
         """An autocommit connection of the test's own."""
-        return psycopg.connect(
-            host="127.0.0.1", port=self.port, user=user, password=PASSWORD, dbname=database, autocommit=True
-        )
+        login = {"host": "127.0.0.1", "port": self.port, "user": user, "password": PASSWORD, "dbname": database}
+        return psycopg.connect(**login, autocommit=True, client_encoding="utf8")
 
     def create_database(self, template: str = "template1") -> str:
         """A fresh database, empty or like another one in which nobody works; its name."""
@@ -135,7 +150,7 @@ class PostgresqlServer:
         for attempt in range(1, ATTEMPTS_AT_A_PORT + 1):
             self.port = lasting_port()
             own = SETTINGS.format(folder=self.folder, port=self.port)
-            (self._data / "postgresql.conf").write_text(settings + own)
+            (self._data / "postgresql.conf").write_text(settings + own + ADVERSE)
             try:
                 return self.start()
             except subprocess.CalledProcessError:

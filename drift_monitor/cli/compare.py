@@ -17,7 +17,7 @@ from markupsafe import Markup
 from rich.console import RenderableType
 
 from drift_monitor import words
-from drift_monitor.cli.flags import units_flag
+from drift_monitor.cli.flags import database_url, units_flag
 from drift_monitor.cli.output import emit, emit_json, tell
 from drift_monitor.cli.tables import BITS_PER_NAT, emit_shown, plain, table
 from drift_monitor.clock import SystemClock
@@ -115,7 +115,7 @@ _COLUMNS = (
 @click.command()
 @click.argument("reference")
 @click.argument("live")
-@click.option("--source", "url", metavar="URL", help="REFERENCE and LIVE are tables of this database.")
+@click.option("--source", "url", metavar="URL", callback=database_url, help="Both are tables of this database.")
 @click.option("--features", metavar="NAME,NAME", help="Only these columns.")
 @click.option("--format", "shape", type=click.Choice(["table", "json", "html"]), default="table", show_default=True)
 @click.option(

@@ -17,6 +17,7 @@ import click
 
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.schema import Config
+from drift_monitor.config.urls import url_mistake
 from drift_monitor.core.times import parse_duration, parse_instant
 from drift_monitor.errors import InputError, OutOfRange
 from drift_monitor.store import migrate
@@ -39,6 +40,15 @@ def _reader(read: Callable[[str], object]) -> Callable[..., object]:
             raise click.BadParameter(str(error), context, parameter) from error
 
     return callback
+
+
+def _url(text: str) -> str:
+    if found := url_mistake(text):
+        raise InputError("; ".join(filter(None, found)))
+    return text
+
+
+database_url = _reader(_url)
 
 
 def read_instant(text: str, now: datetime) -> datetime:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from drift_monitor.app import open_sources, secrets_of
-from drift_monitor.cli.flags import config_flag, open_store, quiet_log_flags
+from drift_monitor.cli.flags import config_flag, database_url, open_store, quiet_log_flags
 from drift_monitor.cli.output import emit, escape_lines
 from drift_monitor.clock import SystemClock
 from drift_monitor.config.loading import load
@@ -29,7 +29,7 @@ _PATIENCE = timedelta(minutes=5)  # for one statement: this is one look at every
 
 
 @click.command()
-@click.argument("url")
+@click.argument("url", callback=database_url)
 @click.argument("table")
 def init(url: str, table: str) -> None:
     """Look at TABLE of the database at URL and print a complete, commented configuration.

@@ -107,8 +107,7 @@ def _note_passwords(report: Report[Config], key: str) -> None:
     paths: list[Path_] = [(key, index) for index in range(len(items))] if isinstance(items, list) else [(key,)]
     for path in paths:
         place = report.document.places.get((*path, "url"))
-        authority = ((place and place.text) or "").partition("://")[2].partition("/")[0]
-        user, at, _ = authority.rpartition("@")
+        user, at, _ = ((place and place.text) or "").partition("://")[2].partition("@")
         _, colon, password = user.partition(":")
         if at and colon and password and not password.startswith("${"):
             message = "a password stands in the configuration"

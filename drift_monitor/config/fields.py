@@ -31,6 +31,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
+from drift_monitor.config.urls import url_mistake
 from drift_monitor.core.binning import Binning, Edges, Quantiles, Top, Uniform
 from drift_monitor.core.distribution import Smoothing, SmoothingMethod
 from drift_monitor.core.divergence import Metric
@@ -42,11 +43,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,100}")
-_DIALECT = re.compile(r"(?P<dialect>[A-Za-z][A-Za-z0-9_]*)(?:\+(?P<driver>[A-Za-z0-9_]+))?://.*", re.DOTALL)
 _SMARTHOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]{1,5})")
 RESERVED_LABELS = frozenset({"alertname", "monitor", "feature", "segment", "metric", "severity"})
-DIALECTS = ("sqlite", "postgresql")
-DRIVERS = {"sqlite": (None, "pysqlite"), "postgresql": (None, "psycopg")}
 EXTRA = 'pip install "drift-monitor[apprise]"'
 
 
@@ -181,19 +179,9 @@ def _zone(value: Any) -> ZoneInfo:
 
 
 def _database_url(value: SecretStr) -> SecretStr:
-    """A URL of a dialect we support; messages never show more of it than dialect and driver."""
-    match = _DIALECT.fullmatch(value.get_secret_value())
-    if match is None:
-        raise mistake("must be a database URL such as sqlite:///data.db or postgresql+psycopg://user@host/database")
-    dialect, driver = match["dialect"], match["driver"]
-    supported = " and ".join(DIALECTS)
-    if dialect == "postgres":
-        raise mistake("the dialect 'postgres' is spelled 'postgresql'")
-    if dialect not in DIALECTS:
-        raise mistake(f"databases of the dialect {dialect!r} are not supported yet", f"supported now: {supported}")
-    if driver not in DRIVERS[dialect]:
-        known = DRIVERS[dialect][1]
-        raise mistake(f"the driver {driver!r} is not supported", f"write {dialect}:// or {dialect}+{known}://")
+    """A URL of a dialect we support, without what other programs write there."""
+    if found := url_mistake(value.get_secret_value()):
+        raise mistake(*found)
     return value
 
 

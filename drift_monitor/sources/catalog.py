@@ -81,8 +81,7 @@ class Catalog:
 
     def names(self) -> Sequence[str]:
         """Tables and views our role can see, with their schema where it is needed."""
-        statement = self._session.dialect.names_statement()
-        rows = self._session.run(statement, lambda result: result.fetchall())
+        rows = self._session.ask(self._session.dialect.names_statement())
         return [f"{schema}.{name}" if schema else str(name) for schema, name in rows]
 
     def time_column(self, dataset: Dataset) -> ColumnInfo:

@@ -54,9 +54,11 @@ class ProfileRequest:
             feature=column.feature, column=column.column, expression=column.expression, spec=CategoricalBins(())
         )
 
-    def numeric(self, rows: int, ends: Sequence[Number | None], sample: Any) -> NumericProfile:
+    def numeric(
+        self, rows: int, ends: Sequence[Number | None], sample: Any, value_type: ValueType | None = None
+    ) -> NumericProfile:
         return NumericProfile(
-            value_type=self.value_type,
+            value_type=value_type or self.value_type,
             rows=rows,
             minimum=ends[0],
             maximum=ends[1],
@@ -128,7 +130,7 @@ class Profiler:
         ends_of_all = ends_statement(dialect, scan, values)
         ends = self._session.run(ends_of_all, lambda result: tuple(result.one()), many_rows=True)
         share = min(1.0, sampled / rows) if rows else 1.0
-        statement = sample_statement(dialect, scan, [value for value, _ in values], share)
+        statement = sample_statement(dialect, scan, values, share)
         samples = self._session.run(statement, lambda result: _samples(result, asked))
         return {
             request.column.feature: request.numeric(rows, ends[2 * number : 2 * number + 2], samples[number])
@@ -178,7 +180,7 @@ class Profiler:
         if again:
             self._stream(scan, [request for request, _ in again], recount)
         found: dict[str, Profile] = {
-            request.column.feature: request.numeric(rows, observer.ends, observer.sample)
+            request.column.feature: request.numeric(rows, observer.ends, observer.sample, observer.value_type)
             for request, observer in zip(numbers, ranges, strict=True)
         }
         for request, counted in zip(labelled, labels, strict=True):

@@ -169,7 +169,7 @@ class Findings:
         if self.rows is not None and not np.array_equal(self.rows, counted.rows):
             raise InconsistentCounts(
                 f"monitor {self.dataset.monitor!r}, {self.dataset}: its rows changed between two statements of one "
-                "reading, which is thrown away and will be tried again; a longer `settle` leaves late rows time to come"
+                "reading, which is thrown away; a longer `settle` leaves late rows time to come"
             )
         self.rows, self.newest = counted.rows, counted.newest
         self.counts |= counted.counts

@@ -9,7 +9,7 @@ came out of the pool is replaced once. `cancel` ends what runs and refuses what 
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -85,6 +85,13 @@ class Session:
             self._cancelled.wait(PAUSE_SECONDS * (1 + random.random()))  # noqa: S311 - jitter, no secret
         raise AssertionError("the last attempt returns or raises")
 
+    def ask(self, statement: sa.Executable) -> Sequence[Any]:
+        """All rows of a statement about the database as a whole: who is refused that can't use it at all."""
+        try:
+            return self.run(statement, lambda result: result.fetchall())
+        except StatementRefused as refused:
+            raise SourceUnavailable(f"source {self.name!r}: {refused.failure.detail}") from refused
+
     def cancel(self) -> None:
         """End every running statement and refuse further ones."""
         self._cancelled.set()
@@ -110,22 +117,42 @@ class Session:
     def _attempt(self, statement: sa.Executable, take: Callable[[ResultRows], Result], many_rows: bool) -> Result:
         if self._cancelled.is_set():
             raise SourceUnavailable(f"source {self.name!r}: reading was cancelled because the program ends")
-        with self._engine.connect() as connection, self._guarded(connection):
+        with self._connected() as connection, self._guarded(connection):
             result = self._execute(connection, statement, many_rows)
             try:
                 return take(result)
             except self._driver_error as error:  # `take` may fetch from the driver's own cursor
                 raise DBAPIError.instance(None, None, error, self._driver_error) from error
+            except UnicodeDecodeError as error:
+                detail = f"a text in it is not in the encoding {error.encoding}"
+                raise StatementRefused(failure(FailureReason.QUERY_FAILED, detail)) from error
             finally:
                 result.close()
 
+    def _connected(self) -> sa.Connection:
+        try:
+            return self._engine.connect()
+        except DBAPIError as error:
+            if self.dialect.classify(error) is not ErrorKind.QUERY:
+                raise
+            # The driver would not even try: an option it does not know, or one with a value that is none.
+            detail = self.dialect.describe_error(error)
+            raise SourceUnavailable(f"source {self.name!r}: {detail}; check its URL") from error
+
     def _execute(self, connection: sa.Connection, statement: sa.Executable, many_rows: bool) -> ResultRows:
-        """The result of a statement whose transaction is over: a server has sent it all by then."""
-        with connection.begin():
-            settings = self.dialect.transaction_settings(self._limits, many_rows=many_rows)
-            if settings:
-                connection.execution_options(no_parameters=True).exec_driver_sql(settings)
-            return connection.execution_options(no_parameters=False).execute(statement)
+        """The result of a statement whose transaction is over: a server has sent it all by then.
+
+        It is rolled back, as there is nothing to keep: what a function of the user's has set goes with it.
+        """
+        try:
+            with connection.begin() as transaction:
+                self.dialect.begin(connection, self._limits, many_rows=many_rows)
+                result = connection.execute(statement)
+                transaction.rollback()
+            return result
+        finally:
+            if not connection.invalidated:
+                self.dialect.leave(connection)
 
     @contextmanager
     def _guarded(self, connection: sa.Connection) -> Iterator[None]:
@@ -151,7 +178,7 @@ class Session:
         try:
             threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
         except RuntimeError as error:  # without a watch nothing is begun that might never end
-            text = f"source {self.name!r}: no thread can be started ({error}); it will be tried again"
+            text = f"source {self.name!r}: no thread can be started ({error})"
             raise SourceUnavailable(text) from error
         self._is_watched = True
 
@@ -193,12 +220,11 @@ class Session:
             return self._timeout()
         if kind is ErrorKind.LOCKED:
             return SourceTimeout(
-                f"source {self.name!r}: a table is locked by another session (ALTER TABLE, VACUUM FULL, LOCK); "
-                "it will be tried again"
+                f"source {self.name!r}: a table is locked by another session (ALTER TABLE, VACUUM FULL, LOCK)"
             )
         detail = self.dialect.describe_error(error)
         if kind in (ErrorKind.UNAVAILABLE, ErrorKind.CONFLICT):
-            return SourceUnavailable(f"source {self.name!r}: {detail}; it will be tried again")
+            return SourceUnavailable(f"source {self.name!r}: {detail}")
         return StatementRefused(failure(REASONS[kind], detail))
 
     def _expired(self) -> SourceError:
@@ -207,7 +233,7 @@ class Session:
             return self._timeout()
         return SourceUnavailable(
             f"source {self.name!r}: no answer for {self._seconds:g} s, and the server did not end the statement by its "
-            "own limit: the server or the network between is silent; it will be tried again"
+            "own limit: the server or the network between is silent"
         )
 
     def _timeout(self) -> SourceTimeout:

@@ -39,7 +39,7 @@ class Source:
     ) -> None:
         try:
             address = sa.make_url(url)
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:  # a port that is no number
             text = f"source {name!r}: its URL can't be parsed; write dialect://user@host/database"
             raise SourceUnavailable(text) from error
         backend = address.get_backend_name()
@@ -66,7 +66,7 @@ class Source:
 
     def ping(self) -> None:
         """Ask the database for a sign of life; raises SourceUnavailable or SourceTimeout."""
-        self._session.run(sa.select(sa.literal_column("1")), lambda result: result.fetchall())
+        self._session.ask(sa.select(sa.literal_column("1")))
 
     def describe(self, dataset: Dataset) -> Description:
         """A dataset's columns, and its time column if it has one. Raises DatasetError."""

@@ -121,16 +121,17 @@ def ends_statement(
     columns: list[ColumnElement[Any]] = []
     for value, info in values:
         finite = dialect.is_finite(value, info)
-        for end in (sa.func.min(value), sa.func.max(value)):
+        number = dialect.number(value, info)
+        for end in (sa.func.min(number), sa.func.max(number)):
             columns.append(end if finite is None else end.filter(finite))
     return scan.select([column.label(f"c{number}") for number, column in enumerate(columns)])
 
 
 def sample_statement(
-    dialect: PushDialect, scan: Scan, values: Sequence[ColumnElement[Any]], share: float
+    dialect: PushDialect, scan: Scan, values: Sequence[tuple[ColumnElement[Any], ColumnInfo]], share: float
 ) -> "sa.Select[Any]":
     """A uniform share of the rows; of tables the same rows each time."""
-    rows = scan.select([value.label(f"v{number}") for number, value in enumerate(values)])
+    rows = scan.select([dialect.number(*value).label(f"v{place}") for place, value in enumerate(values)])
     if share >= 1:
         return rows
     entry = scan.origin.entry
@@ -262,5 +263,5 @@ def check_totals(dataset: Dataset, rows: NDArray[np.int64], counts: Mapping[str,
             found, expected = int(binned[wrong[0]].sum()), int(rows[wrong[0]])
             raise InconsistentCounts(
                 f"monitor {dataset.monitor!r}, feature {feature!r}: {found} rows in its bins, {expected} in {dataset}; "
-                "the reading is thrown away and will be tried again"
+                "the reading is thrown away"
             )

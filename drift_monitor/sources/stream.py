@@ -38,6 +38,7 @@ Rows = Sequence[tuple[Any, ...]]
 
 CELLS_PER_BATCH = 40_000  # values read at a time: few enough for the processor's cache, enough for numpy
 LONGEST_BATCH = 5_000
+LARGEST_EXACT = 2**53  # from here on two integers may be the same float
 MOST_CUTS = 4  # pieces of a batch that are worth counting one by one
 # Labels counted at a time; beyond, the rarer half is let go, and the rest counted again in a second pass.
 MOST_DISTINCT = 100_000
@@ -272,6 +273,8 @@ class NumberObserver:
         self._values: list[NDArray[Any]] = []
         self._draws: list[NDArray[np.float64]] = []
         self._limit = 1.0
+        self._fractions = False
+        self._largest_integer = 0
 
     def add(self, values: Sequence[Any], draws: NDArray[np.float64], limit: float) -> None:
         """Look at a batch."""
@@ -286,46 +289,54 @@ class NumberObserver:
             self._draws = [draws[mask] for draws, mask in zip(self._draws, kept, strict=True)]
 
     @property
+    def value_type(self) -> ValueType:
+        """The column's type, or the one that its numbers have where that would take them for one another."""
+        if not self._fractions and (self._type is ValueType.INTEGER or self._largest_integer > LARGEST_EXACT):
+            return ValueType.INTEGER
+        return ValueType.FLOAT
+
+    @property
     def ends(self) -> tuple[Number | None, Number | None]:
-        """The smallest and the largest finite number, in the column's type and never inside of them."""
-        return self._smallest, self._largest
+        """The smallest and the largest finite number, never inside of them."""
+        if self._smallest is None or self._largest is None or self.value_type is ValueType.INTEGER:
+            return self._smallest, self._largest
+        return floor_float(self._smallest), ceiling_float(self._largest)
 
     @property
     def sample(self) -> NDArray[Any]:
-        """Finite numbers of the column's type."""
-        kind = np.int64 if self._type is ValueType.INTEGER else np.float64
-        return np.concatenate(self._values) if self._values else np.empty(0, dtype=kind)
+        """Finite numbers of that type."""
+        if self.value_type is ValueType.FLOAT:
+            return np.concatenate([values.astype(np.float64) for values in self._values] or [np.empty(0)])
+        whole = [values if values.dtype.kind == "i" else [_whole(value) for value in values] for values in self._values]
+        return np.concatenate([np.array(values, dtype=np.int64) for values in whole] or [np.empty(0, dtype=np.int64)])
 
     def _numbers(self, values: Sequence[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """The values as numbers of the column's type, and which of them are finite numbers at all."""
+        """The values as numbers, and which of them are finite numbers at all."""
         types = set(map(type, values))
-        if types == {int} and self._type is ValueType.INTEGER:
+        if types == {int}:
             integers = np.array(values, dtype=np.int64)
             self._reach(int(integers.min()), int(integers.max()))
             return integers, np.ones(len(values), dtype=np.bool_)
-        if types <= {float, NoneType} and self._type is not ValueType.INTEGER:
-            floats = np.array(values, dtype=np.float64)
-            finite = np.isfinite(floats)
-            if finite.any():
-                self._reach(
-                    float(floats.min(where=finite, initial=math.inf)),
-                    float(floats.max(where=finite, initial=-math.inf)),
-                )
-            return floats, finite
-        # Integers among floats and floats among integers: the range is rounded outwards.
-        finite = np.array([type(value) in (int, float) and math.isfinite(value) for value in values])
-        numbers = list(compress(values, finite))
-        whole = self._type is ValueType.INTEGER
-        if numbers:
-            down, up = (math.floor, math.ceil) if whole else (floor_float, ceiling_float)
-            self._reach(down(min(numbers)), up(max(numbers)))
-        found = np.zeros(len(values), dtype=np.int64 if whole else np.float64)
-        found[finite] = [min(max(math.floor(number), INT64_MIN), INT64_MAX) for number in numbers] if whole else numbers
-        return found, finite
+        if types <= {float, NoneType}:
+            numbers = np.array(values, dtype=np.float64)
+            finite = np.isfinite(numbers)
+        else:
+            finite = np.array([type(value) in (int, float) and math.isfinite(value) for value in values])
+            numbers = np.array([value if is_one else 0 for value, is_one in zip(values, finite, strict=True)], object)
+        if finite.any():
+            found = numbers[finite]
+            self._reach(*(end if isinstance(end, int) else float(end) for end in (found.min(), found.max())))
+            self._fractions = self._fractions or bool(np.any(found // 1 != found))
+        return numbers, finite
 
     def _reach(self, low: Number, high: Number) -> None:
         self._smallest = low if self._smallest is None else min(self._smallest, low)
         self._largest = high if self._largest is None else max(self._largest, high)
+        self._largest_integer = max([self._largest_integer, *(abs(end) for end in (low, high) if isinstance(end, int))])
+
+
+def _whole(number: Number) -> int:
+    return min(max(int(number), INT64_MIN), INT64_MAX)
 
 
 class LabelObserver:

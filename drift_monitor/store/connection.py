@@ -149,7 +149,7 @@ class Store:
     ) -> None:
         try:
             parsed = make_url(url)
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:  # a port that is no number
             raise StoreError(
                 "store url: no SQLAlchemy URL; write sqlite:///drift.db or postgresql+psycopg://…"
             ) from error

@@ -11,20 +11,23 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from drift_monitor.postgresql import PINNED, SEARCH_PATH, prepare, set_local
 
 STATEMENT_TIMEOUT: Final = timedelta(seconds=15)
 GRACE: Final = timedelta(seconds=3)  # for an answer to come after the server has ended a statement by its own limit
 CONNECT_SECONDS: Final = 3
 
-# Server side. Milliseconds, except the keepalives (seconds).
-SESSION_SETTINGS: Final = {
+# Server side, in each transaction. Milliseconds, except the keepalives (seconds).
+_SETTINGS: Final = {
+    **PINNED,
     "idle_in_transaction_session_timeout": "10000",
     "lock_timeout": "5000",
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "30000",
-    "timezone": "UTC",
     "synchronous_commit": "on",  # an acknowledged commit stays, whatever the server's default
 }
 # Client side: libpq notices a network that went silent.
@@ -36,6 +39,8 @@ _CLIENT_SETTINGS: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30000,
     "application_name": "drift-monitor",
+    "client_encoding": "utf8",
+    "prepare_threshold": None,  # a pooler in transaction mode gives each transaction another session
 }
 
 
@@ -45,18 +50,27 @@ def postgresql_engine(url: URL, *, deadline: timedelta | None, given_up: Callabl
     None: the time the server gives a statement, and a little.
     """
     limit = STATEMENT_TIMEOUT if deadline is None else deadline
-    settings = {"statement_timeout": str(round(limit.total_seconds() * 1000)), **SESSION_SETTINGS}
-    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    given = str(url.query.get("options", ""))
-    arguments = {**_CLIENT_SETTINGS, "options": f"{options} {given}".strip()}
-    engine = create_engine(url, connect_args=arguments, pool_pre_ping=True, **shared)
+    engine = create_engine(
+        url, connect_args=_CLIENT_SETTINGS, pool_pre_ping=True, isolation_level="READ COMMITTED", **shared
+    )
     patience = (STATEMENT_TIMEOUT + GRACE if deadline is None else deadline).total_seconds()
     answered = _answered(engine.dialect.loaded_dbapi, patience, given_up)
 
     def connect(dialect: Dialect, record: object, arguments: Sequence[Any], named: dict[str, Any]) -> Any:
         return answered.connect(*arguments, **named)
 
+    def connected(connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[SEARCH_PATH] = prepare(connection, read_only=False)
+
+    milliseconds = str(round(limit.total_seconds() * 1000))
+
+    def begin(connection: Connection) -> None:
+        own = {"statement_timeout": milliseconds, SEARCH_PATH: connection.info[SEARCH_PATH]}
+        connection.exec_driver_sql(set_local({**_SETTINGS, **own}))
+
     event.listen(engine, "do_connect", connect)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begin)
     event.listen(engine, "do_executemany", _without_pipeline)
     return engine
 

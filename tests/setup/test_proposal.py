@@ -37,7 +37,7 @@ def database(
             yield f"sqlite:///{tmp_path / 'shop.db'}", connection.execute
         return
     url: str = request.getfixturevalue("postgresql_url")
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as server:
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True, client_encoding="utf8") as server:
         yield url, lambda statement, values=(): server.execute(statement.replace("?", "%s"), values)
 
 
@@ -155,7 +155,7 @@ def test_times_without_a_zone_get_one_that_is_said_to_be_assumed(database: Any, 
 
 
 def test_times_with_a_zone_need_none(postgresql_url: str) -> None:
-    with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as server:
+    with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True, client_encoding="utf8") as server:
         server.execute("CREATE TABLE t (at timestamptz, x integer)")
         server.execute("INSERT INTO t SELECT now() - n * interval '1 hour', n % 3 FROM generate_series(1, 100) n")
     source = make_source(postgresql_url)
@@ -321,7 +321,7 @@ def test_a_password_in_a_url_is_noticed(url: str, expected: bool) -> None:
 
 def test_a_password_never_gets_into_the_text(postgresql_url: str) -> None:
     database = (postgresql_url, None)
-    with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as server:
+    with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True, client_encoding="utf8") as server:
         _events(
             (postgresql_url, lambda text, values=(): server.execute(text.replace("?", "%s"), values)),
             days=3,

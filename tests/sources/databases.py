@@ -104,7 +104,7 @@ class Postgresql:
         return make_source(self.url, **options)
 
     def _connect(self) -> "psycopg.Connection[Any]":
-        return psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True)
+        return psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True, client_encoding="utf8")
 
 
 def make_source(url: str, **options: Any) -> Source:

@@ -184,7 +184,7 @@ def test_a_deadlock_or_conflict_is_tried_again(postgresql: Postgresql) -> None:
     source = postgresql.source()
     source.describe(table())
     counters = [counter("n", NUMBERS, expression="conflict()")]
-    with pytest.raises(SourceUnavailable, match="it will be tried again"):
+    with pytest.raises(SourceUnavailable, match="source 'shop': "):
         source.read(table(), counters, None)
     postgresql.execute("SELECT setval('tries', 3)")
     assert source.read(table(), counters, None).counts["n"].tolist() == [[0, 1, 0, 0, 0, 0]]

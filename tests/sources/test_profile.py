@@ -174,10 +174,10 @@ def test_bytes_that_are_no_text_have_a_label(sqlite: Sqlite) -> None:
     assert set(dict(found.labels)) == {"a\ufffdb", "\ufffd\ufffd", "3", "2.5", "a", "a\ufffd"}
 
 
-def test_integers_and_reals_of_one_column_widen_its_range_outwards(sqlite: Sqlite) -> None:
+def test_integers_and_reals_of_one_column_are_reals(sqlite: Sqlite) -> None:
     sqlite.create("t", {"i": "int", "f": "float8"}, [(-1, 0.5), (2.5, 1.5), (None, None), ("x", "x")])
     found = profiles(sqlite, table(), "i", "f")
-    assert (found["i"].minimum, found["i"].maximum) == (-1, 3)
+    assert (found["i"].value_type, found["i"].minimum, found["i"].maximum) == (ValueType.FLOAT, -1, 2.5)
     assert (found["f"].minimum, found["f"].maximum) == (0.5, 1.5)
 
 

@@ -67,7 +67,7 @@ def test_a_further_pane_is_one_more_statement_and_nothing_else(
     before = len(ours(postgresql_server, postgresql))
     source.read(table(time_column="at"), counters, hours(2))
     further = [one.text.split()[0] for one in ours(postgresql_server, postgresql)[before:]]
-    assert further == ["BEGIN", "SET", "SELECT", "COMMIT"]
+    assert further == ["BEGIN", "SELECT", "SELECT", "ROLLBACK", "DISCARD"]
 
 
 def test_wide_tables_take_one_statement_for_each_chunk_of_features(
@@ -85,10 +85,10 @@ def test_every_statement_is_its_own_short_read_only_transaction(
     source.read(table(time_column="at"), fill(postgresql, 2), hours(0))
     texts = [one.text for one in ours(postgresql_server, postgresql)]
     counted = next(number for number, text in enumerate(texts) if '"t" AS dataset' in text)
-    assert texts[counted - 2] == "BEGIN READ ONLY"
-    assert texts[counted - 1].startswith("SET LOCAL statement_timeout = 60000; ")
-    assert "SET LOCAL jit = off" in texts[counted - 1]
-    assert texts[counted + 1] == "COMMIT"
+    assert texts[counted - 2] == "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE"
+    assert "set_config('statement_timeout', E'60000', true)" in texts[counted - 1]
+    assert "set_config('jit', E'off', true)" in texts[counted - 1]
+    assert texts[counted + 1 : counted + 3] == ["ROLLBACK", "DISCARD ALL"]
 
 
 def test_no_session_is_left_in_a_transaction(postgresql: Postgresql, source: Source) -> None:

@@ -111,9 +111,11 @@ class Dialect(ABC):
     def engine(self, url: sa.URL, limits: SourceLimits) -> sa.Engine:
         """An engine that can only read, with at most the allowed connections."""
 
-    def transaction_settings(self, limits: SourceLimits, *, many_rows: bool) -> str:
-        """SQL that opens each transaction, or nothing."""
-        return ""
+    def begin(self, connection: sa.Connection, limits: SourceLimits, *, many_rows: bool) -> None:  # noqa: B027
+        """Make a transaction that was just opened independent of how the server, the role or a pooler is set."""
+
+    def leave(self, connection: sa.Connection) -> None:  # noqa: B027
+        """Take back what a statement may have left in its session, which somebody else's will use."""
 
     @abstractmethod
     def abort(self, connection: Any) -> None:
@@ -166,6 +168,10 @@ class Dialect(ABC):
 
 class PushDialect(Dialect):
     """A database whose server counts."""
+
+    def number(self, value: ColumnElement[Any], info: ColumnInfo) -> ColumnElement[Any]:
+        """A number as the server compares it: edges are made from what this returns."""
+        return value
 
     @abstractmethod
     def numeric_bin(self, value: ColumnElement[Any], info: ColumnInfo, spec: NumericBins) -> ColumnElement[int]:

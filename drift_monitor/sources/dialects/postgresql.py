@@ -8,7 +8,7 @@ gives it a bin of its own without another test per row.
 import contextlib
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -19,9 +19,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ColumnElement
 
-from drift_monitor.core.bins import BooleanBins, Kind, NumericBins, ValueType
+from drift_monitor.core.bins import BooleanBins, NumericBins
 from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FailureReason
+from drift_monitor.postgresql import PINNED, SEARCH_PATH, prepare, set_local
 from drift_monitor.sources.dialects.base import (
     CatalogEntry,
     ColumnInfo,
@@ -33,6 +34,20 @@ from drift_monitor.sources.dialects.base import (
     TimeAxis,
 )
 from drift_monitor.sources.dialects.elements import DatasetColumn, DatasetRows, Relation, ResultRows
+from drift_monitor.sources.dialects.postgresql_catalog import (
+    CATALOG,
+    DECIMALS,
+    FLOATS,
+    INTEGERS,
+    NAIVE_TIMES,
+    NAMES,
+    RESULT_TYPES,
+    TEXTS,
+    ZONED,
+    column_of,
+    entry_of,
+    modifier_of,
+)
 from drift_monitor.sources.dialects.values import (
     HEAD_CHARACTERS,
     INT64_MAX,
@@ -55,28 +70,24 @@ CONNECTION = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
+    "client_encoding": "utf8",
     "prepare_threshold": None,  # a generic plan would not see the bounds and edges
 }
 
 LOCK_MILLISECONDS = 10_000
-# What the planner may think of to count labels of many slices by hashing; counts themselves take a few MB.
-WORK_MEMORY = "32MB"
+# Beside what pins the meaning of a statement: what it may do and cost.
+SETTINGS = {
+    **PINNED,
+    "default_transaction_read_only": "on",
+    "idle_in_transaction_session_timeout": "15000",
+    "max_parallel_workers_per_gather": "2",
+    # What the planner may think of to count labels of many slices by hashing; counts themselves take a few MB.
+    "work_mem": "32MB",
+}
+# Texts of a database in SQL_ASCII are bytes in any encoding; these are UTF-8, in hexadecimal.
+UTF8 = "^([0-7][0-9a-f]|(c[2-9a-f]|d[0-9a-f])[89ab][0-9a-f]|e[0-9a-f]([89ab][0-9a-f]){2}|f[0-4]([89ab][0-9a-f]){3})*$"
 # Rows are sampled by the hash of where they lie, modulo this; unlike TABLESAMPLE that leaves indexes their use.
 PLACES = 2**24
-
-INTEGERS = {"int2", "int4", "int8"}
-FLOATS = {"float4", "float8"}
-TEXTS = {"text", "varchar", "bpchar", "name", "citext", "char"}
-TYPES: Mapping[str, tuple[Kind, ValueType]] = {
-    **dict.fromkeys(INTEGERS, (Kind.NUMERIC, ValueType.INTEGER)),
-    **dict.fromkeys(FLOATS, (Kind.NUMERIC, ValueType.FLOAT)),
-    **dict.fromkeys(TEXTS, (Kind.CATEGORICAL, ValueType.TEXT)),
-    "numeric": (Kind.NUMERIC, ValueType.DECIMAL),
-    "bool": (Kind.BOOLEAN, ValueType.BOOLEAN),
-}
-ENUM = "e"  # the category of enumerated types, whose names are the user's
-ZONED = "timestamptz"
-NAIVE_TIMES = {"timestamp", "date"}
 
 FAULTS = {
     "08": ErrorKind.UNAVAILABLE,  # connection
@@ -97,43 +108,6 @@ FAULTS = {
 # Error classes whose messages hold names and syntax, but no values of rows.
 SPEAKING_CLASSES = ("42", "3F", "3D", "28", "08", "53", "57")
 
-CATALOG = """
-SELECT n.nspname AS schema, c.relname AS relation, c.reltuples::float8 AS estimate,
-       c.relkind IN ('r', 'p', 'm') AND has_table_privilege(c.oid, 'SELECT') AS places_rows,
-       a.attname AS name, has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable,
-       format_type(a.atttypid, a.atttypmod) AS sql_type,
-       coalesce(b.typname, t.typname) AS native, coalesce(b.typtype, t.typtype)::text AS category,
-       CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END AS modifier,
-       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum AND i.indisvalid) AS indexed
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_type t ON t.oid = a.atttypid
-LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd'
-WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f')
-  AND ((c.relname = :name AND pg_table_is_visible(c.oid))
-       OR EXISTS (SELECT FROM unnest(CAST(:schemas AS text[]), CAST(:names AS text[])) AS wanted(schema, name)
-                  WHERE n.nspname = wanted.schema AND c.relname = wanted.name))
-ORDER BY pg_table_is_visible(c.oid) DESC, n.nspname, c.relname, a.attnum
-"""
-
-NAMES = """
-SELECT CASE WHEN pg_table_is_visible(c.oid) THEN NULL ELSE n.nspname END, c.relname
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-  AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
-  AND NOT c.relispartition
-ORDER BY 1 NULLS FIRST, 2
-"""
-
-RESULT_TYPES = """
-SELECT wanted.position, format_type(wanted.type, wanted.modifier), t.typname, t.typtype::text, wanted.modifier
-FROM unnest(CAST(:types AS bigint[])::oid[], CAST(:modifiers AS int[])) WITH ORDINALITY
-     AS wanted(type, modifier, position)
-JOIN pg_type t ON t.oid = wanted.type
-ORDER BY 1
-"""
-
 
 class PostgreSQL(PushDialect):
     """Facts and spellings of PostgreSQL."""
@@ -142,11 +116,13 @@ class PostgreSQL(PushDialect):
     deadline_grace = timedelta(seconds=5)
     features_per_statement = 50
     catalog_is_free = False
+    encoding = "UTF8"  # of the database, known with the first connection
 
     def engine(self, url: sa.URL, limits: SourceLimits) -> sa.Engine:
         engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             connect_args={**CONNECTION, **{key: value for key, value in url.query.items() if key in CONNECTION}},
+            isolation_level="READ COMMITTED",
             hide_parameters=True,
             use_native_hstore=False,  # saves a look into the catalog with every connection
             pool_size=limits.max_connections,
@@ -154,24 +130,44 @@ class PostgreSQL(PushDialect):
             pool_timeout=2 * limits.statement_timeout.total_seconds(),
         )
 
+        driver: Any = engine.dialect.loaded_dbapi  # an extra, so its types are not imported here
+
+        class BinaryCursor(driver.Cursor):  # type: ignore[misc]
+            """Results in binary go by the protocol that takes one statement at a time, whatever a user's SQL says."""
+
+            def __init__(self, connection: Any, *, row_factory: Any = None) -> None:
+                super().__init__(connection, row_factory=row_factory)
+                self.format = driver.pq.Format.BINARY
+
         @sa.event.listens_for(engine, "connect")
-        def make_read_only(connection: Any, _: Any) -> None:
-            connection.read_only = True
+        def make_read_only(connection: Any, entry: Any) -> None:
+            connection.cursor_factory = BinaryCursor
+            entry.info[SEARCH_PATH] = prepare(connection, read_only=True)
+            self.encoding = connection.info.parameter_status("server_encoding")
 
         return engine
 
-    def transaction_settings(self, limits: SourceLimits, *, many_rows: bool) -> str:
+    def begin(self, connection: sa.Connection, limits: SourceLimits, *, many_rows: bool) -> None:
         milliseconds = int(limits.statement_timeout.total_seconds() * 1000)
-        settings = [
-            f"SET LOCAL statement_timeout = {milliseconds}",
+        settings = {
+            **SETTINGS,
+            SEARCH_PATH: connection.info[SEARCH_PATH],
+            "statement_timeout": str(milliseconds),
             # Shorter, so that a table that is locked is told apart from one that is slow.
-            f"SET LOCAL lock_timeout = {min(milliseconds // 2, LOCK_MILLISECONDS)}",
-            "SET LOCAL idle_in_transaction_session_timeout = 15000",
-            f"SET LOCAL work_mem = '{WORK_MEMORY}'",
-        ]
-        if not many_rows:
-            settings.append("SET LOCAL jit = off")  # compiling takes longer than counting few rows
-        return "; ".join(settings)
+            "lock_timeout": str(min(milliseconds // 2, LOCK_MILLISECONDS)),
+            **({} if many_rows else {"jit": "off"}),  # compiling takes longer than counting few rows
+        }
+        connection.exec_driver_sql(set_local(settings))
+
+    def leave(self, connection: sa.Connection) -> None:
+        """A rollback takes back settings; locks, prepared statements and the like go with everything else."""
+        driver = connection.connection.dbapi_connection
+        assert driver is not None  # the connection was not invalidated
+        if driver.closed:
+            return
+        driver.autocommit = True
+        driver.execute("DISCARD ALL")
+        driver.autocommit = False
 
     def abort(self, connection: Any) -> None:
         """Shut the socket: a client that waits for an answer which never comes is woken at once."""
@@ -209,7 +205,7 @@ class PostgreSQL(PushDialect):
         rows: dict[Relation, list[Any]] = {}
         for row in result:
             rows.setdefault(Relation(row.relation, row.schema), []).append(row)
-        return [_entry(relation, found) for relation, found in rows.items()]
+        return [entry_of(relation, found) for relation, found in rows.items()]
 
     def names_statement(self) -> sa.Executable:
         return sa.text(NAMES)
@@ -219,12 +215,12 @@ class PostgreSQL(PushDialect):
     ) -> sa.Executable:
         return sa.text(RESULT_TYPES).bindparams(
             sa.bindparam("types", [column.type_code for column in signature], ARRAY(sa.BigInteger)),
-            sa.bindparam("modifiers", [_modifier(column) for column in signature], ARRAY(sa.Integer)),
+            sa.bindparam("modifiers", [modifier_of(column) for column in signature], ARRAY(sa.Integer)),
         )
 
     def result_columns(self, signature: Sequence[Any], types: Sequence[Any]) -> Sequence[ColumnInfo]:
         return [
-            _column(column.name, sql_type, native, category, modifier)
+            column_of(column.name, sql_type, native, category, modifier)
             for column, (_, sql_type, native, category, modifier) in zip(signature, types, strict=True)
         ]
 
@@ -239,8 +235,21 @@ class PostgreSQL(PushDialect):
             return Failure(FailureReason.NAIVE_TIME, detail, "set the source's `time_zone`")
         return PostgresqlTime(zone)
 
+    def number(self, value: ColumnElement[Any], info: ColumnInfo) -> ColumnElement[Any]:
+        match info.native:
+            case "float4":  # what a driver says of a `real` is not what the server compares
+                return sa.cast(value, sa.Double)
+            case "money":
+                return sa.cast(value, sa.Numeric)
+            case "date":
+                return sa.func.date_part("epoch", value, type_=sa.Double) / sa.literal_column("86400.0::float8")
+            case "interval":
+                return sa.func.date_part("epoch", value, type_=sa.Double)
+        return value
+
     def numeric_bin(self, value: ColumnElement[Any], info: ColumnInfo, spec: NumericBins) -> ColumnElement[int]:
-        return sa.func.coalesce(sa.func.width_bucket(value, _edges(info, spec), type_=sa.Integer), spec.missing)
+        place = sa.func.width_bucket(self.number(value, info), _edges(info, spec), type_=sa.Integer)
+        return sa.func.coalesce(place, spec.missing)
 
     def boolean_bin(self, value: ColumnElement[Any], info: ColumnInfo, spec: BooleanBins) -> ColumnElement[int]:
         if info.native == "bool":
@@ -249,15 +258,29 @@ class PostgreSQL(PushDialect):
 
     def label(self, value: ColumnElement[Any], info: ColumnInfo) -> ColumnElement[str]:
         text = sa.cast(value, sa.Text)
-        short = sa.case(
-            (sa.func.octet_length(text) <= LONGEST_LABEL_BYTES, text),
-            else_=sa.func.left(text, HEAD_CHARACTERS).op("||")(MARK).op("||")(sa.func.md5(text)),
-        )
-        return sa.collate(short if info.native in TEXTS else text, "C")
+        if info.native not in TEXTS:
+            return sa.collate(text, "C")
+        mark = MARK if self.encoding == "UTF8" else "..."
+        long, told = sa.func.octet_length(text) > LONGEST_LABEL_BYTES, mark + sa.func.md5(text)
+        short = sa.case((long, sa.func.left(text, HEAD_CHARACTERS) + told), else_=text)
+        if self.encoding == "SQL_ASCII":
+            raw = sa.func.encode(sa.func.convert_to(text, "SQL_ASCII"), "hex", type_=sa.Text)
+            named = "not UTF-8: " + sa.func.left(raw, HEAD_CHARACTERS) + sa.case((long, told), else_="")
+            short = sa.case((raw.op("!~")(UTF8), named), (long, sa.func.left(raw, HEAD_CHARACTERS) + told), else_=text)
+        return sa.collate(short, "C")
 
     def is_label(self, label: ColumnElement[str], labels: Sequence[str]) -> ColumnElement[bool]:
-        possible = [label for label in labels if "\x00" not in label]  # no text of PostgreSQL holds it
+        possible = [label for label in labels if self._can_hold(label)]
         return label == sa.any_(sa.bindparam(None, possible, ARRAY(sa.Text), unique=True))
+
+    def _can_hold(self, label: str) -> bool:
+        """Whether there can be such a text in this database: without NUL, and in its encoding."""
+        with contextlib.suppress(LookupError):  # an encoding by a name that is the server's own
+            try:
+                label.encode("utf-8" if self.encoding == "SQL_ASCII" else self.encoding)
+            except UnicodeEncodeError:
+                return False
+        return "\x00" not in label
 
     def slice_index(self, time: ColumnElement[Any], bounds: ColumnElement[Any]) -> ColumnElement[int]:
         return sa.func.width_bucket(time, bounds, type_=sa.Integer)
@@ -265,10 +288,10 @@ class PostgreSQL(PushDialect):
     def is_finite(self, value: ColumnElement[Any], info: ColumnInfo) -> ColumnElement[bool] | None:
         if info.native in INTEGERS:
             return None
-        native = "numeric" if info.native == "numeric" else "float8"
+        native, number = "numeric" if info.native in DECIMALS else "float8", self.number(value, info)
         low: ColumnElement[Any] = sa.literal_column(f"'-Infinity'::{native}")
         high: ColumnElement[Any] = sa.literal_column(f"'Infinity'::{native}")
-        return sa.and_(value > low, value < high)
+        return sa.and_(number > low, number < high)
 
     def is_sampled(self, share: float, *, placed: bool) -> ColumnElement[bool]:
         if not placed:
@@ -308,48 +331,6 @@ class PostgresqlTime(PushAxis):
 
     def _bound(self, instant: datetime) -> datetime:
         return instant if self.zone is None else wall_clock(instant, self.zone)
-
-
-def _entry(relation: Relation, rows: Sequence[Any]) -> CatalogEntry:
-    columns = [row for row in rows if row.name is not None]  # a table may have none
-    estimate = rows[0].estimate
-    return CatalogEntry(
-        relation=relation,
-        columns={
-            row.name: _column(row.name, row.sql_type, row.native, row.category, row.modifier)
-            for row in columns
-            if row.readable
-        },
-        forbidden=tuple(row.name for row in columns if not row.readable),
-        estimated_rows=int(estimate) if estimate >= 0 else None,
-        places_rows=rows[0].places_rows,
-        indexed=frozenset(row.name for row in columns if row.indexed),
-    )
-
-
-def _column(name: str, sql_type: str, native: str, category: str, modifier: int) -> ColumnInfo:
-    as_text = (Kind.CATEGORICAL, ValueType.TEXT) if category == ENUM else (None, None)
-    kind, value_type = TYPES.get(native, as_text)
-    scale = None
-    if value_type is ValueType.DECIMAL and modifier >= 4:
-        # Decimal places are in the type modifier of a numeric, as an eleven-bit signed number.
-        scale = (((modifier - 4) & 0x7FF) ^ 1024) - 1024
-    return ColumnInfo(
-        name=name,
-        sql_type=sql_type,
-        native=native,
-        kind=kind,
-        value_type=value_type,
-        scale=scale,
-        is_time=native == ZONED or native in NAIVE_TIMES,
-    )
-
-
-def _modifier(column: Any) -> int:
-    """The type modifier of a numeric in a result, as the catalog would write it."""
-    if not column.precision:
-        return -1
-    return ((int(column.precision) << 16) | (int(column.scale or 0) & 0x7FF)) + 4
 
 
 def _edges(info: ColumnInfo, spec: NumericBins) -> ColumnElement[Any]:

@@ -56,11 +56,12 @@ HIDDEN = 1  # a hidden column of a virtual table; 2 and 3 are generated columns,
 TIME = ("DATE", "TIME")
 # By parts of a declared type, as SQLite's own affinity does it; the first that is found wins.
 DECLARED = (
-    (("BOOL",), Kind.BOOLEAN, ValueType.BOOLEAN),
+    (("BOOL", "BIT"), Kind.BOOLEAN, ValueType.BOOLEAN),
     (("INT",), Kind.NUMERIC, ValueType.INTEGER),
     (("CHAR", "CLOB", "TEXT", "STRING", "ENUM"), Kind.CATEGORICAL, ValueType.TEXT),
-    (("REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL", "NUMBER"), Kind.NUMERIC, ValueType.FLOAT),
+    (("REAL", "FLOA", "DOUB", "NUM", "DEC", "MONEY"), Kind.NUMERIC, ValueType.FLOAT),
 )
+# What is called something else (UUID, JSON, POINT, nothing at all) is taken for what its values are.
 # By the types of values, the first that is found wins: text among numbers is invalid, not a category.
 OBSERVED = (
     ("real", Kind.NUMERIC, ValueType.FLOAT),
@@ -198,7 +199,8 @@ def _declared(name: str, declared: str) -> ColumnInfo:
     if not is_time:
         named = ((of, type_) for words, of, type_ in DECLARED if any(word in upper for word in words))
         kind, value_type = next(named, (None, None))
-    return ColumnInfo(name=name, sql_type=declared, native=upper, kind=kind, value_type=value_type, is_time=is_time)
+    native = upper if is_time or kind is not None or "BLOB" in upper else ""
+    return ColumnInfo(name=name, sql_type=declared, native=native, kind=kind, value_type=value_type, is_time=is_time)
 
 
 def _observed(name: str, types: set[str]) -> ColumnInfo:

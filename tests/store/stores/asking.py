@@ -29,6 +29,7 @@ from drift_monitor.web.api.routes import api_routes
 from tests.store.stores.rows import HOURS, hour
 
 FOLDER = Path(__file__).parent
+PLAIN = "-c standard_conforming_strings=on -c datestyle=ISO"  # as the dump was written, and as a driver reads
 VIEW_KEYS = {
     "drift_measurements": ("monitor", "feature", "segment", "window_end", "revision"),
     "drift_histograms": ("monitor", "feature", "segment", "window_end", "revision", "bin"),
@@ -51,7 +52,7 @@ def view_rows(url: str, view: str, columns: Sequence[str] = ()) -> Rows:
             cursor = file.execute(statement)
             names, rows = [column[0] for column in cursor.description or ()], cursor.fetchall()
     else:
-        with psycopg.connect(url.replace("+psycopg", "")) as server:
+        with psycopg.connect(url.replace("+psycopg", ""), options=PLAIN) as server:
             found = server.execute(statement.encode())
             names, rows = [column.name for column in found.description or ()], found.fetchall()
     texts = [[_text(value) for value in row] for row in rows]
@@ -186,7 +187,7 @@ def unpack_sqlite(path: Path) -> None:
 def load_postgresql(url: str) -> None:
     """Into a fresh database."""
     dump = gzip.decompress((FOLDER / "postgresql.sql.gz").read_bytes())
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as server:
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True, options=PLAIN) as server:
         server.execute(dump)
 
 

@@ -1,0 +1,108 @@
+"""The catalog of PostgreSQL: what it knows of relations, columns and types, and how we watch each type."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from drift_monitor.core.bins import Kind, ValueType
+from drift_monitor.sources.dialects.base import CatalogEntry, ColumnInfo
+from drift_monitor.sources.dialects.elements import Relation
+
+INTEGERS = {"int2", "int4", "int8"}
+FLOATS = {"float4", "float8", "date", "interval"}  # what is compared as a float, see `number`
+DECIMALS = {"numeric", "money"}
+TEXTS = {"text", "varchar", "bpchar", "name", "citext", "char"}
+TYPES: Mapping[str, tuple[Kind, ValueType]] = {
+    **dict.fromkeys(INTEGERS, (Kind.NUMERIC, ValueType.INTEGER)),
+    **dict.fromkeys(FLOATS, (Kind.NUMERIC, ValueType.FLOAT)),
+    **dict.fromkeys(TEXTS, (Kind.CATEGORICAL, ValueType.TEXT)),
+    **dict.fromkeys(DECIMALS, (Kind.NUMERIC, ValueType.DECIMAL)),
+    "bool": (Kind.BOOLEAN, ValueType.BOOLEAN),
+}
+ENUM = "e"  # the category of enumerated types, whose names are the user's
+ZONED = "timestamptz"
+NAIVE_TIMES = {"timestamp", "date"}
+
+CATALOG = """
+SELECT n.nspname AS schema, c.relname AS relation, c.reltuples::float8 AS estimate,
+       c.relkind IN ('r', 'p', 'm') AND has_table_privilege(c.oid, 'SELECT') AS places_rows,
+       a.attname AS name, has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable,
+       format_type(a.atttypid, a.atttypmod) AS sql_type,
+       t.typname AS native, t.typtype::text AS category, t.modifier,
+       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum AND i.indisvalid) AS indexed
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN LATERAL (
+  WITH RECURSIVE base(type, modifier) AS (
+    SELECT a.atttypid, a.atttypmod
+    UNION ALL
+    SELECT d.typbasetype, CASE WHEN d.typtypmod = -1 THEN base.modifier ELSE d.typtypmod END
+    FROM base JOIN pg_type d ON d.oid = base.type WHERE d.typtype = 'd'
+  )
+  SELECT p.typname, p.typtype, base.modifier FROM base JOIN pg_type p ON p.oid = base.type WHERE p.typtype <> 'd'
+) t ON true
+WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f')
+  AND ((c.relname = :name AND pg_table_is_visible(c.oid))
+       OR EXISTS (SELECT FROM unnest(CAST(:schemas AS text[]), CAST(:names AS text[])) AS wanted(schema, name)
+                  WHERE n.nspname = wanted.schema AND c.relname = wanted.name))
+ORDER BY pg_table_is_visible(c.oid) DESC, n.nspname, c.relname, a.attnum
+"""
+
+NAMES = """
+SELECT CASE WHEN pg_table_is_visible(c.oid) THEN NULL ELSE n.nspname END, c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
+  AND NOT c.relispartition
+ORDER BY 1 NULLS FIRST, 2
+"""
+
+RESULT_TYPES = """
+SELECT wanted.position, format_type(wanted.type, wanted.modifier), t.typname, t.typtype::text, wanted.modifier
+FROM unnest(CAST(:types AS bigint[])::oid[], CAST(:modifiers AS int[])) WITH ORDINALITY
+     AS wanted(type, modifier, position)
+JOIN pg_type t ON t.oid = wanted.type
+ORDER BY 1
+"""
+
+
+def entry_of(relation: Relation, rows: Sequence[Any]) -> CatalogEntry:
+    columns = [row for row in rows if row.name is not None]  # a table may have none
+    estimate = rows[0].estimate
+    return CatalogEntry(
+        relation=relation,
+        columns={
+            row.name: column_of(row.name, row.sql_type, row.native, row.category, row.modifier)
+            for row in columns
+            if row.readable
+        },
+        forbidden=tuple(row.name for row in columns if not row.readable),
+        estimated_rows=int(estimate) if estimate >= 0 else None,
+        places_rows=rows[0].places_rows,
+        indexed=frozenset(row.name for row in columns if row.indexed),
+    )
+
+
+def column_of(name: str, sql_type: str, native: str, category: str, modifier: int) -> ColumnInfo:
+    as_text = (Kind.CATEGORICAL, ValueType.TEXT) if category == ENUM else (None, None)
+    kind, value_type = TYPES.get(native, as_text)
+    scale = None
+    if value_type is ValueType.DECIMAL and modifier >= 4:
+        # Decimal places are in the type modifier of a numeric, as an eleven-bit signed number.
+        scale = (((modifier - 4) & 0x7FF) ^ 1024) - 1024
+    return ColumnInfo(
+        name=name,
+        sql_type=sql_type,
+        native=native,
+        kind=kind,
+        value_type=value_type,
+        scale=scale,
+        is_time=native == ZONED or native in NAIVE_TIMES,
+    )
+
+
+def modifier_of(column: Any) -> int:
+    """The type modifier of a numeric in a result, as the catalog would write it."""
+    if not column.precision:
+        return -1
+    return ((int(column.precision) << 16) | (int(column.scale or 0) & 0x7FF)) + 4
