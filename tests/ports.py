@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import time
 
 # Below the range from which the kernel takes ports for outgoing connections: while the program is down, nobody is
 # given its port by chance. Each worker has a part of its own, so that none takes what another one has just found free.
@@ -21,3 +22,16 @@ def lasting_port() -> int:
         except OSError:
             continue
     raise AssertionError("no port is free")
+
+
+def wait_for_port(port: int, seconds: float = 20) -> None:
+    """Until somebody listens there."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"nobody listens on port {port}")

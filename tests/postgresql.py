@@ -21,7 +21,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tests.ports import lasting_port
+from tests.ports import lasting_port, wait_for_port
+from tests.programs import find_program
 
 SUPERUSER = "postgres"
 PASSWORD = "postgres"  # of a server that listens on loopback and lives as long as the tests
@@ -59,6 +60,19 @@ transform_null_equals = on
 array_nulls = off
 default_transaction_isolation = 'serializable'
 default_transaction_deferrable = on
+"""
+
+
+POOLER = """
+[databases]
+* = host=127.0.0.1 port={server} user={user} password={password}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
 """
 
 
@@ -199,6 +213,26 @@ class PostgresqlServer:
         if libraries.is_dir():
             shutil.copytree(libraries, copy.parent.parent / libraries.name)
         return copy / "bin"
+
+
+@contextlib.contextmanager
+def pooler(server: PostgresqlServer) -> Iterator[int]:
+    """PgBouncer in transaction mode before a server: each transaction gets one of two sessions. Its port."""
+    port, user = lasting_port(), _unprivileged_user()
+    program = find_program("pgbouncer", "/usr/sbin/pgbouncer", package="pgbouncer")
+    with tempfile.TemporaryDirectory(prefix="drift-monitor-pgbouncer-") as folder:
+        Path(folder).chmod(0o755)
+        settings = Path(folder, "pgbouncer.ini")
+        settings.write_text(POOLER.format(server=server.port, port=port, user=SUPERUSER, password=PASSWORD))
+        process = subprocess.Popen(
+            [program, str(settings)], **_as_user(user), cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_for_port(port)
+            yield port
+        finally:
+            process.kill()
+            process.wait()
 
 
 def find_binaries() -> Path | None:

@@ -1,17 +1,21 @@
 """The same commands with store and source in PostgreSQL: same numbers, and a schema that only `migrate` makes."""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
 
 import psycopg
 import pytest
 
-from tests.cli.shop import Shop, document_of
+from tests.cli.shop import Shop, document_of, open_shop
+from tests.postgresql import PostgresqlServer, pooler
 
 
-@pytest.fixture
-def server_shop(shop: Shop, postgresql_url: str) -> Shop:
-    """The shop's tables copied to a server, which holds the store, too."""
+@pytest.fixture(params=["direct", "pooled"])
+def server_shop(
+    request: pytest.FixtureRequest, shop: Shop, postgresql_server: PostgresqlServer, postgresql_url: str
+) -> Iterator[Shop]:
+    """The shop's tables copied to a server, which holds the store, too; used as it is, or through a pooler."""
     with (
         psycopg.connect(postgresql_url.replace("+psycopg", "")) as server,
         closing(sqlite3.connect(shop.database)) as file,
@@ -22,9 +26,12 @@ def server_shop(shop: Shop, postgresql_url: str) -> Shop:
             server.cursor().executemany(
                 f"INSERT INTO {table} VALUES ({values})", list(file.execute(f"SELECT * FROM {table}"))
             )
-    for name in ("drift", "shop"):
-        shop.change_config(f"sqlite:///{shop.folder}/{name}.db", postgresql_url)
-    return shop
+    through = pooler(postgresql_server) if request.param == "pooled" else nullcontext(postgresql_server.port)
+    with through as port:
+        for name in ("drift", "shop"):
+            url = postgresql_url.replace(f":{postgresql_server.port}/", f":{port}/")
+            shop.change_config(f"sqlite:///{shop.folder}/{name}.db", url)
+        yield shop
 
 
 def test_the_schema_is_made_by_migrate_only(server_shop: Shop) -> None:
@@ -36,10 +43,9 @@ def test_the_schema_is_made_by_migrate_only(server_shop: Shop) -> None:
     assert server_shop.run("evaluate", f"--at={server_shop.end.isoformat()}").exit_code == 1
 
 
-def test_the_numbers_are_those_of_sqlite(shop: Shop, postgresql_url: str, request: pytest.FixtureRequest) -> None:
-    at = f"--at={shop.end.isoformat()}"
-    embedded = shop.evaluate(at)["measurements"]
-    server_shop: Shop = request.getfixturevalue("server_shop")
+def test_the_numbers_are_those_of_sqlite(server_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> None:
+    at = f"--at={server_shop.end.isoformat()}"
+    embedded = open_shop(tmp_path_factory.mktemp("embedded")).evaluate(at)["measurements"]
     server_shop.run("migrate")
 
     assert server_shop.evaluate(at)["measurements"] == embedded
