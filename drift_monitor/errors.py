@@ -39,6 +39,7 @@ class FailureReason(StrEnum):
     COLUMN_MISSING = "column_missing"
     TYPE_CHANGED = "type_changed"
     UNSUPPORTED_TYPE = "unsupported_type"
+    INVALID_VALUES = "invalid_values"
     PERMISSION = "permission"
     NAIVE_TIME = "naive_time"
     QUERY_FAILED = "query_failed"

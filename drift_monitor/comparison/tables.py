@@ -10,8 +10,6 @@ from drift_monitor.errors import FeatureError, InputError
 from drift_monitor.sources.dataset import Counter, Dataset, FeatureColumn
 from drift_monitor.sources.source import Source
 
-_SUBJECT = "compare"  # what errors call the monitor that there is not
-
 
 def compare_tables(
     source: Source, reference: str, live: str, *, features: Sequence[str] | None = None
@@ -20,7 +18,7 @@ def compare_tables(
 
     Raises InputError where the columns differ or a table is empty, and SourceError where one can't be read.
     """
-    tables = Dataset(monitor=_SUBJECT, table=reference), Dataset(monitor=_SUBJECT, table=live)
+    tables = Dataset(table=reference), Dataset(table=live)
     known = [source.describe(table).columns for table in tables]
     names = choose_features(list(known[0]), list(known[1]), features)
     skipped = {

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_monitor.core.bins import BinSpec
+from drift_monitor.core.bins import BinSpec, CategoricalBins
 from drift_monitor.errors import InputError
 
 FloatArray = NDArray[np.float64]
@@ -294,6 +294,11 @@ class Histogram:
         return int(self.counts[self.spec.missing])
 
     @cached_property
+    def invalid_rows(self) -> int:
+        """Rows whose values are none of the column's kind; a category can be anything."""
+        return 0 if isinstance(self.spec, CategoricalBins) else int(self.counts[self.spec.invalid])
+
+    @property
     def unknown_rows(self) -> int:
         """Rows outside everything the reference held: unseen labels, values below or above."""
         return int(self.counts[list(self.spec.unknown)].sum())

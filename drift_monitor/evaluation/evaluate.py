@@ -26,7 +26,7 @@ from drift_monitor.core.comparison import Comparison, compare_histograms
 from drift_monitor.core.distribution import Histogram, SmoothingMethod
 from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.core.schedule import Span
-from drift_monitor.errors import FeatureError
+from drift_monitor.errors import FailureReason, FeatureError
 from drift_monitor.evaluation.commit import Committed, commit
 from drift_monitor.evaluation.read import PaneTable, RunningTotals, read_panes
 from drift_monitor.evaluation.reference import Reference, ensure_reference, reference_spans, window_of
@@ -277,19 +277,34 @@ def _sides(monitor: MonitorConfig, gathered: Gathered, name: str, window: Span) 
         return _failed(name, table.failed[name])
     histogram = None if live is None else Histogram(feature.spec, live)
     if not spans:
-        return Sides(feature=name, live=histogram, reference=feature.counts)
+        return _valid(Sides(feature=name, live=histogram, reference=feature.counts))
     # Panes outside open episodes; covered from the first pane that has rows on.
     since = gathered.drifting_since.get(name)
     kept = spans if since is None else totals.before(spans, since)
     merged = totals.counts(name, kept)
     if merged is None and name in table.failed:
         return _failed(name, table.failed[name])
-    return Sides(
-        feature=name,
-        live=histogram,
-        reference=None if merged is None else Histogram(feature.spec, merged),
-        covered=(totals.panes(kept) - totals.empty_panes(kept)) / totals.panes(spans) >= HALF,
+    return _valid(
+        Sides(
+            feature=name,
+            live=histogram,
+            reference=None if merged is None else Histogram(feature.spec, merged),
+            covered=(totals.panes(kept) - totals.empty_panes(kept)) / totals.panes(spans) >= HALF,
+        )
     )
+
+
+def _valid(sides: Sides) -> Sides:
+    """A reference in which most values are none of the feature's kind says nothing: its bins never saw a value."""
+    found = sides.reference
+    if found is None or found.invalid_rows <= HALF * (found.rows - found.missing_rows):
+        return sides
+    kind = found.spec.kind.value
+    text = (
+        f"feature {sides.feature!r}: {found.invalid_rows:,} of {found.rows:,} rows of its reference are no {kind} "
+        "values; set another `kind`, or an `expression` that makes such values of them"
+    )
+    return replace(sides, failure=FailureReason.INVALID_VALUES.value, error=text)
 
 
 def _failed(name: str, error: FeatureError) -> Sides:

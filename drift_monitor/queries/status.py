@@ -54,6 +54,7 @@ class Unmeasured(StrEnum):
     COLUMN_MISSING = "column_missing"
     TYPE_CHANGED = "type_changed"
     UNSUPPORTED_TYPE = "unsupported_type"
+    INVALID_VALUES = "invalid_values"
     SOURCE_ERROR = "source_error"
 
 
@@ -72,6 +73,7 @@ _FAILURES = {
     FailureReason.COLUMN_MISSING.value: Unmeasured.COLUMN_MISSING,
     FailureReason.TYPE_CHANGED.value: Unmeasured.TYPE_CHANGED,
     FailureReason.UNSUPPORTED_TYPE.value: Unmeasured.UNSUPPORTED_TYPE,
+    FailureReason.INVALID_VALUES.value: Unmeasured.INVALID_VALUES,
 }
 _OF_THE_SOURCE = frozenset(reason.value for reason in FailureReason)
 

@@ -107,7 +107,7 @@ def _near(table: str, names: Sequence[str]) -> str:
 
 
 def _dataset(table: str, time_column: str | None = None, time_zone: ZoneInfo | None = None) -> Dataset:
-    return Dataset(monitor="init", table=table, time_column=time_column, time_zone=time_zone)
+    return Dataset(table=table, time_column=time_column, time_zone=time_zone)
 
 
 def _name_rank(name: str) -> int:

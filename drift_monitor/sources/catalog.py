@@ -61,15 +61,17 @@ class Catalog:
         untyped = [FeatureColumn(feature=name, column=name) for name, info in origin.columns.items() if not info.native]
         observed = self._describe_values(dataset, origin, untyped)
         typed = {name: info for name, info in observed.items() if isinstance(info, ColumnInfo)}
-        time_column, is_naive = None, False
+        time_column, is_naive, is_daily = None, False, False
         if dataset.time_column is not None:
             time_column, axis = self.time_column(dataset), self._axis(dataset)
             is_naive = axis.reason is FailureReason.NAIVE_TIME if isinstance(axis, Failure) else axis.naive
+            is_daily = isinstance(axis, TimeAxis) and axis.is_daily
         return Description(
             columns={**origin.columns, **typed},
             forbidden=origin.forbidden,
             time_column=time_column,
             time_is_naive=is_naive,
+            time_is_daily=is_daily,
         )
 
     def forget(self, dataset: Dataset) -> None:
@@ -154,6 +156,10 @@ class Catalog:
         if not entry.columns and entry.forbidden:
             detail = "our role may read none of its columns"
             raise dataset_error(dataset, failure(FailureReason.PERMISSION, detail))
+        if entry.hides_rows:
+            detail = "row level security shows our role none of its rows: it has no policy for us to read them"
+            hint = "CREATE POLICY ... FOR SELECT TO the role of the source's URL, or give that role BYPASSRLS"
+            raise dataset_error(dataset, Failure(FailureReason.PERMISSION, detail, hint))
         return Origin(rows=DatasetRows(entry.relation), columns=entry.columns, forbidden=entry.forbidden, entry=entry)
 
     def _query(self, dataset: Dataset) -> Origin:
@@ -227,7 +233,7 @@ def count_problem(dataset: Dataset, counter: Counter, info: ColumnInfo) -> Featu
         case NumericBins():
             fits = info.kind in (Kind.NUMERIC, None)
         case BooleanBins():
-            fits = info.kind is Kind.BOOLEAN or info.value_type in (ValueType.INTEGER, None)
+            fits = info.kind is Kind.BOOLEAN or info.value_type in (ValueType.INTEGER, ValueType.TEXT, None)
         case CategoricalBins():
             fits = info.kind is not None or info.value_type is None
     if fits:
@@ -246,7 +252,7 @@ def _as_configured(dataset: Dataset, column: FeatureColumn, info: ColumnInfo) ->
     match kind:
         case Kind.CATEGORICAL:
             return replace(info, kind=kind, value_type=ValueType.TEXT, scale=None)
-        case Kind.BOOLEAN if info.value_type in (ValueType.BOOLEAN, ValueType.INTEGER, None):
+        case Kind.BOOLEAN if info.value_type in (ValueType.BOOLEAN, ValueType.INTEGER, ValueType.TEXT, None):
             return replace(info, kind=kind, value_type=ValueType.BOOLEAN)
         case Kind.NUMERIC if info.kind is Kind.NUMERIC or not info.native:
             return replace(info, kind=kind, value_type=info.value_type or ValueType.FLOAT)

@@ -29,11 +29,11 @@ from drift_monitor.sources.dialects.elements import DatasetColumn, DatasetRows, 
 class Dataset:
     """A table, view or query of a source. `monitor` is named in every error.
 
-    `query` and `where` are the user's own SQL, trusted as the URL is. `time_zone` says what time stamps without a
-    zone mean; without it they are refused.
+    `monitor` is empty where there is none, as in `compare`. `query` and `where` are the user's own SQL, trusted as the
+    URL is. `time_zone` says what time stamps without a zone mean; without it they are refused.
     """
 
-    monitor: str
+    monitor: str = ""
     table: str | None = None
     query: str | None = None
     where: str | None = None
@@ -42,6 +42,10 @@ class Dataset:
 
     def __str__(self) -> str:
         return f"table {self.table!r}" if self.table is not None else "its query"
+
+    def of(self, subject: str) -> str:
+        """What an error is about, beginning with the monitor that reads it."""
+        return f"monitor {self.monitor!r}, {subject}" if self.monitor else subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,7 @@ class Description:
     forbidden: tuple[str, ...]
     time_column: ColumnInfo | None
     time_is_naive: bool
+    time_is_daily: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,10 +217,11 @@ def failure(reason: FailureReason, detail: str) -> Failure:
 
 def dataset_error(dataset: Dataset, failure: Failure) -> DatasetError:
     """The failure of a dataset, with its names."""
-    return DatasetError(f"monitor {dataset.monitor!r}, {dataset}: {failure.detail}; {failure.hint}", failure.reason)
+    return DatasetError(f"{dataset.of(str(dataset))}: {failure.detail}; {failure.hint}", failure.reason)
 
 
 def feature_error(dataset: Dataset, column: FeatureColumn, failure: Failure) -> FeatureError:
     """The failure of one feature, with its names."""
-    subject = f"monitor {dataset.monitor!r}, feature {column.feature!r}, {column} of {dataset}"
+    of_feature = f"feature {column.feature!r}, " if dataset.monitor else ""
+    subject = dataset.of(f"{of_feature}{column} of {dataset}")
     return FeatureError(column.feature, f"{subject}: {failure.detail}; {failure.hint}", failure.reason)

@@ -195,6 +195,7 @@ class Profiler:
                 if placed:
                     _, *columns = zip(*placed, strict=True)
                     observe(columns, len(placed))
+            placer.finish()
 
         self._session.run(stream_statement(scan, [request.column.value for request in asked]), take)
 

@@ -7,7 +7,7 @@ works, one of the features is guilty, and halves find it (an expression that div
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from drift_monitor.clock import Clock
 from drift_monitor.core.distribution import Counts
 from drift_monitor.core.schedule import Span
-from drift_monitor.errors import FeatureError, InconsistentCounts
+from drift_monitor.errors import FailureReason, FeatureError, InconsistentCounts
 from drift_monitor.sources.catalog import Catalog, count_problem
 from drift_monitor.sources.dataset import Counter, Dataset, Reading, Scan, Slices, dataset_error, feature_error
-from drift_monitor.sources.dialects.base import ColumnInfo, PushAxis, PushDialect, StatementRefused
+from drift_monitor.sources.dialects.base import ColumnInfo, Failure, PushAxis, PushDialect, StatementRefused
 from drift_monitor.sources.session import Session
 from drift_monitor.sources.statements import SliceCounts, check_totals, count_statement, parts_of, tally
 from drift_monitor.sources.stream import StreamTally, stream_statement
 
 MANY_ROWS = 100_000  # from here on a statement is worth compiling, and features are worth packing into one key
 LARGEST_RESULT = 250_000  # bins times slices of one statement, at most, whatever the number of features
+SHORTEST_DAY = timedelta(hours=23)  # the one on which clocks are set forward
 ATTEMPTS = 3  # at one reading, when rows changed between its statements
 
 
@@ -52,7 +53,13 @@ class Reader:
         origin = self._catalog.origin(dataset)
         if spans is None:
             return Scan(dataset=dataset, origin=origin)
-        return Scan(dataset=dataset, origin=origin, axis=self._catalog.axis(dataset), slices=Slices(tuple(spans)))
+        axis = self._catalog.axis(dataset)
+        shortest = min((span.end - span.start for span in spans if span.start < span.end), default=SHORTEST_DAY)
+        if axis.is_daily and shortest < SHORTEST_DAY:
+            detail = f"time column {dataset.time_column!r} holds dates only, and a pane is shorter than a day"
+            hint = "set `pane`, `every` and `window` to whole days, such as 1d"
+            raise dataset_error(dataset, Failure(FailureReason.UNSUPPORTED_TYPE, detail, hint))
+        return Scan(dataset=dataset, origin=origin, axis=axis, slices=Slices(tuple(spans)))
 
     def _read(self, dataset: Dataset, counters: Sequence[Counter], spans: Sequence[Span] | None) -> Reading:
         started = self._clock.monotonic()
@@ -168,7 +175,7 @@ class Findings:
         """Add the counts of one statement; raises InconsistentCounts if the rows are no longer the same ones."""
         if self.rows is not None and not np.array_equal(self.rows, counted.rows):
             raise InconsistentCounts(
-                f"monitor {self.dataset.monitor!r}, {self.dataset}: its rows changed between two statements of one "
+                f"{self.dataset.of(str(self.dataset))}: its rows changed between two statements of one "
                 "reading, which is thrown away; a longer `settle` leaves late rows time to come"
             )
         self.rows, self.newest = counted.rows, counted.newest

@@ -25,11 +25,13 @@ from drift_monitor.sources.dialects.elements import ResultRows
 from drift_monitor.sources.dialects.values import (
     INT64_MAX,
     INT64_MIN,
+    MARK,
     ceiling_float,
     float_edges,
     floor_float,
     integer_edges,
     label_of,
+    truth_of,
 )
 from drift_monitor.sources.statements import SliceCounts
 
@@ -39,6 +41,7 @@ Rows = Sequence[tuple[Any, ...]]
 CELLS_PER_BATCH = 40_000  # values read at a time: few enough for the processor's cache, enough for numpy
 LONGEST_BATCH = 5_000
 LARGEST_EXACT = 2**53  # from here on two integers may be the same float
+MOST_FORMS, LONGEST_FORM = 3, 40  # of times that can't be read, in an error
 MOST_CUTS = 4  # pieces of a batch that are worth counting one by one
 # Labels counted at a time; beyond, the rarer half is let go, and the rest counted again in a second pass.
 MOST_DISTINCT = 100_000
@@ -60,6 +63,14 @@ def batches(result: ResultRows, columns: int) -> Iterator[Rows]:
         yield rows
 
 
+def _form(value: Any) -> str:
+    """How a value is written, without saying what it says."""
+    if not isinstance(value, str):
+        return type(value).__name__
+    shape = "".join("9" if sign.isdigit() else "a" if sign.isalpha() else sign for sign in value[:LONGEST_FORM])
+    return shape + (MARK if len(value) > LONGEST_FORM else "")
+
+
 @dataclass(frozen=True)
 class Placed:
     """Rows of a batch that are in a wanted slice, with its number and their position in time."""
@@ -74,6 +85,8 @@ class Placer:
 
     def __init__(self, scan: Scan) -> None:
         self._column = scan.dataset.time_column
+        self._refused: StatementRefused | None = None
+        self._unread = Multiset[str]()  # times that can't be read, by their form
         self._axis = scan.axis if isinstance(scan.axis, StreamAxis) and scan.slices is not None else None
         if self._axis is not None and scan.slices is not None:
             self._thresholds = self._axis.thresholds(scan.slices.bounds)
@@ -84,16 +97,37 @@ class Placer:
         if self._axis is None:
             zeros = np.zeros(len(rows), dtype=np.int64)
             return Placed(rows, zeros, zeros)
+        times = [row[0] for row in rows]
         try:
-            positions = self._axis.positions([row[0] for row in rows])
-        except StatementRefused as refused:
-            detail = f"time column {self._column!r} {refused.failure.detail}"
-            raise StatementRefused(replace(refused.failure, detail=detail)) from refused
+            positions = self._axis.positions(times)
+        except StatementRefused as refused:  # the reading fails at its end, when all such rows are known
+            self._refused = refused
+            self._unread.update(_form(value) for value in times if not self._reads(value))
+            return Placed([], np.empty(0, np.int64), np.empty(0, np.int64))
         slices = np.searchsorted(self._thresholds, positions, side="right")
         inside = self._wanted[slices]
         if inside.all():
             return Placed(rows, slices - 1, positions)
         return Placed(list(compress(rows, inside.tolist())), slices[inside] - 1, positions[inside])
+
+    def finish(self) -> None:
+        """Raise StatementRefused where times could not be read: a row that can't be placed may belong to any slice."""
+        if self._refused is None:
+            return
+        found = self._refused.failure
+        detail = f"time column {self._column!r} {found.detail}"
+        if self._unread:
+            forms = ", ".join(f"{form!r} ({count:,} rows)" for form, count in self._unread.most_common(MOST_FORMS))
+            detail += f"; of the form {forms}, where 9 is a digit and a a letter"
+        raise StatementRefused(replace(found, detail=detail)) from self._refused
+
+    def _reads(self, value: Any) -> bool:
+        assert self._axis is not None  # something was refused by it
+        try:
+            self._axis.positions([value])
+        except StatementRefused:
+            return False
+        return True
 
     def instants(self, latest: NDArray[np.int64], rows: NDArray[np.int64]) -> list[Any]:
         """The newest instants of slices; None where there are no rows."""
@@ -119,6 +153,7 @@ class StreamTally:
             placed = self._placer.place(rows)
             if placed.rows:
                 self._add(placed)
+        self._placer.finish()
         newest = self._placer.instants(self._latest, self._rows)
         return SliceCounts(rows=self._rows, newest=newest, counts=self._counts)
 
@@ -165,8 +200,8 @@ def binner(spec: BinSpec) -> Binner:
         case CategoricalBins():
             return _LookupBinner(spec.size, lambda value: spec.ordinal(label_of(value)))
         case BooleanBins():
-            known: Mapping[Any, int] = {0: 0, 1: 1, None: spec.missing}
-            return _LookupBinner(spec.size, lambda value: known.get(value, spec.invalid))
+            known = {0: 0, 1: 1, None: spec.invalid}
+            return _LookupBinner(spec.size, lambda value: spec.missing if value is None else known[truth_of(value)])
 
 
 class _NumberBinner:

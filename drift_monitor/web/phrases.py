@@ -19,6 +19,7 @@ UNMEASURED_TEXTS: Final = {
     Unmeasured.COLUMN_MISSING: "its column is missing",
     Unmeasured.TYPE_CHANGED: "its column changed its type",
     Unmeasured.UNSUPPORTED_TYPE: "its column has a type that can't be read",
+    Unmeasured.INVALID_VALUES: "most values of its reference are none of its kind",
     Unmeasured.SOURCE_ERROR: "the source could not be read",
 }
 

@@ -87,6 +87,7 @@ class CatalogEntry:
 
     `forbidden`: columns which our role may not read. `indexed`: those that come first in an index. `estimated_rows` is
     None where the database has no idea. `places_rows`: whether rows have a place on disk that our role may ask for.
+    `hides_rows`: whether row level security shows our role none of them.
     """
 
     relation: Relation
@@ -95,6 +96,7 @@ class CatalogEntry:
     forbidden: tuple[str, ...] = ()
     estimated_rows: int | None = None
     places_rows: bool = False
+    hides_rows: bool = False
 
 
 class Dialect(ABC):
@@ -206,6 +208,7 @@ class TimeAxis(ABC):
     """How one time column holds instants."""
 
     naive: bool  # whether its values need the source's time zone to mean an instant
+    is_daily: bool = False  # whether it holds dates only
 
     @abstractmethod
     def within(self, time: ColumnElement[Any], span: Span) -> ColumnElement[bool]:

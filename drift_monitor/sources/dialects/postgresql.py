@@ -6,6 +6,7 @@ gives it a bin of its own without another test per row.
 """
 
 import contextlib
+import math
 import os
 import socket
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ from drift_monitor.sources.dialects.elements import DatasetColumn, DatasetRows, 
 from drift_monitor.sources.dialects.postgresql_catalog import (
     CATALOG,
     DECIMALS,
+    EPOCHS,
     FLOATS,
     INTEGERS,
     NAIVE_TIMES,
@@ -49,12 +51,16 @@ from drift_monitor.sources.dialects.postgresql_catalog import (
     modifier_of,
 )
 from drift_monitor.sources.dialects.values import (
+    FALSE_WORDS,
     HEAD_CHARACTERS,
     INT64_MAX,
     INT64_MIN,
     LONGEST_LABEL_BYTES,
     MARK,
+    TRUE_WORDS,
     decimal_edges,
+    epoch_scale,
+    epoch_units,
     float_edges,
     from_wall_clock,
     integer_edges,
@@ -86,6 +92,7 @@ SETTINGS = {
 }
 # Texts of a database in SQL_ASCII are bytes in any encoding; these are UTF-8, in hexadecimal.
 UTF8 = "^([0-7][0-9a-f]|(c[2-9a-f]|d[0-9a-f])[89ab][0-9a-f]|e[0-9a-f]([89ab][0-9a-f]){2}|f[0-4]([89ab][0-9a-f]){3})*$"
+PROBED_ROWS = 1_000  # times that tell whether numbers are seconds or parts of them
 # Rows are sampled by the hash of where they lie, modulo this; unlike TABLESAMPLE that leaves indexes their use.
 PLACES = 2**24
 
@@ -224,16 +231,27 @@ class PostgreSQL(PushDialect):
             for column, (_, sql_type, native, category, modifier) in zip(signature, types, strict=True)
         ]
 
+    def time_probe(
+        self, info: ColumnInfo, time: ColumnElement[Any], rows: DatasetRows, entry: CatalogEntry | None
+    ) -> sa.Executable | None:
+        if info.native not in EPOCHS:
+            return None
+        some = sa.select(sa.cast(time, sa.Numeric).label("time")).select_from(rows).limit(PROBED_ROWS).subquery()
+        size = sa.func.abs(some.c.time)
+        return sa.select(sa.func.max(size).filter(size < INT64_MAX))  # neither infinite nor NaN
+
     def time_axis(self, info: ColumnInfo, zone: ZoneInfo | None, probed: Sequence[Any]) -> TimeAxis | Failure:
         if info.native == ZONED:
             return PostgresqlTime(None)
+        if info.native in EPOCHS:
+            return PostgresqlEpoch(epoch_scale(float(probed[0][0] or 0)), EPOCHS[info.native]())
         if info.native not in NAIVE_TIMES:
             detail = f"is of type {info.sql_type}, which is no time"
             return Failure(FailureReason.UNSUPPORTED_TYPE, detail, "use a query that makes a timestamptz of it")
         if zone is None:
             detail = f"is of type {info.sql_type}, which does not say in which time zone"
             return Failure(FailureReason.NAIVE_TIME, detail, "set the source's `time_zone`")
-        return PostgresqlTime(zone)
+        return PostgresqlTime(zone, is_daily=info.native == "date")
 
     def number(self, value: ColumnElement[Any], info: ColumnInfo) -> ColumnElement[Any]:
         match info.native:
@@ -254,7 +272,11 @@ class PostgreSQL(PushDialect):
     def boolean_bin(self, value: ColumnElement[Any], info: ColumnInfo, spec: BooleanBins) -> ColumnElement[int]:
         if info.native == "bool":
             return sa.case((value, 1), (sa.not_(value), 0), else_=spec.missing)
-        return sa.case((value.is_(None), spec.missing), (value == 0, 0), (value == 1, 1), else_=spec.invalid)
+        if info.native in INTEGERS:
+            return sa.case((value.is_(None), spec.missing), (value == 0, 0), (value == 1, 1), else_=spec.invalid)
+        word = sa.func.lower(sa.func.btrim(sa.cast(value, sa.Text)))
+        told = ((word.in_(words), ordinal) for ordinal, words in enumerate((FALSE_WORDS, TRUE_WORDS)))
+        return sa.case((value.is_(None), spec.missing), *told, else_=spec.invalid)
 
     def label(self, value: ColumnElement[Any], info: ColumnInfo) -> ColumnElement[str]:
         text = sa.cast(value, sa.Text)
@@ -305,6 +327,7 @@ class PostgresqlTime(PushAxis):
     """A timestamp column, with a time zone of its own (`zone` is None) or by the source's."""
 
     zone: ZoneInfo | None
+    is_daily: bool = False
 
     @property
     def naive(self) -> bool:  # type: ignore[override]
@@ -331,6 +354,31 @@ class PostgresqlTime(PushAxis):
 
     def _bound(self, instant: datetime) -> datetime:
         return instant if self.zone is None else wall_clock(instant, self.zone)
+
+
+@dataclass(frozen=True)
+class PostgresqlEpoch(PushAxis):
+    """Numbers that count since 1970 in UTC, `scale` a second, in a column that compares with this type."""
+
+    scale: int
+    type: sa.types.TypeEngine[Any]
+    naive = False
+
+    def within(self, time: ColumnElement[Any], span: Span) -> ColumnElement[bool]:
+        start, end = (sa.bindparam(None, self._bound(at), self.type, unique=True) for at in (span.start, span.end))
+        return sa.and_(time >= start, time < end)
+
+    def bounds(self, instants: Sequence[datetime]) -> ColumnElement[Any]:
+        return sa.bindparam(None, [self._bound(at) for at in instants], ARRAY(self.type), unique=True)
+
+    def instant(self, value: Any) -> datetime | None:
+        if value is None:
+            return None
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=math.floor(value * 1_000_000 / self.scale))
+
+    def _bound(self, instant: datetime) -> Any:
+        units = epoch_units(instant, self.scale)
+        return math.ceil(units) if isinstance(self.type, sa.BigInteger) else units
 
 
 def _edges(info: ColumnInfo, spec: NumericBins) -> ColumnElement[Any]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import sqlalchemy as sa
+
 from drift_monitor.core.bins import Kind, ValueType
 from drift_monitor.sources.dialects.base import CatalogEntry, ColumnInfo
 from drift_monitor.sources.dialects.elements import Relation
@@ -20,11 +22,16 @@ TYPES: Mapping[str, tuple[Kind, ValueType]] = {
 }
 ENUM = "e"  # the category of enumerated types, whose names are the user's
 ZONED = "timestamptz"
+EPOCHS = {"int4": sa.BigInteger, "int8": sa.BigInteger, "numeric": sa.Numeric, "float8": sa.Double}  # times as numbers
 NAIVE_TIMES = {"timestamp", "date"}
 
 CATALOG = """
 SELECT n.nspname AS schema, c.relname AS relation, c.reltuples::float8 AS estimate,
        c.relkind IN ('r', 'p', 'm') AND has_table_privilege(c.oid, 'SELECT') AS places_rows,
+       row_security_active(c.oid) AND NOT EXISTS (
+         SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd IN ('r', '*')
+           AND EXISTS (SELECT FROM unnest(p.polroles) AS of(role) WHERE of.role = 0 OR pg_has_role(of.role, 'MEMBER'))
+       ) AS hides_rows,
        a.attname AS name, has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable,
        format_type(a.atttypid, a.atttypmod) AS sql_type,
        t.typname AS native, t.typtype::text AS category, t.modifier,
@@ -79,6 +86,7 @@ def entry_of(relation: Relation, rows: Sequence[Any]) -> CatalogEntry:
         forbidden=tuple(row.name for row in columns if not row.readable),
         estimated_rows=int(estimate) if estimate >= 0 else None,
         places_rows=rows[0].places_rows,
+        hides_rows=rows[0].hides_rows,
         indexed=frozenset(row.name for row in columns if row.indexed),
     )
 

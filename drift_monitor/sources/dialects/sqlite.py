@@ -150,15 +150,21 @@ class SQLite(Dialect):
     def time_probe(
         self, info: ColumnInfo, time: ColumnElement[Any], rows: DatasetRows, entry: CatalogEntry | None
     ) -> sa.Executable | None:
-        some = sa.select(time).select_from(rows).where(time.is_not(None)).limit(1).scalar_subquery()
+        first = sa.select(time.label("time")).select_from(rows).where(time.is_not(None))
+        some = first.limit(1).scalar_subquery()
+        more = first.limit(PROBED_ROWS).subquery()
+        longest = sa.select(sa.func.max(sa.func.length(more.c.time))).scalar_subquery()
         if entry is None or info.name not in entry.indexed:
-            return sa.select(sa.literal_column("0"), some)
+            return sa.select(
+                sa.literal_column("0"), longest, some, sa.select(sa.func.max(more.c.time)).scalar_subquery()
+            )
         ends = (sa.select(end(time)).select_from(rows).scalar_subquery() for end in (sa.func.min, sa.func.max))
-        return sa.select(sa.literal_column("1"), some, *ends)
+        return sa.select(sa.literal_column("1"), longest, some, *ends)
 
     def time_axis(self, info: ColumnInfo, zone: ZoneInfo | None, probed: Sequence[Any]) -> TimeAxis | Failure:
-        indexed, *values = probed[0]
-        return time_axis([value for value in values if value is not None], zone, indexed=bool(indexed))
+        indexed, longest, *values = probed[0]
+        values = [value for value in values if value is not None]
+        return time_axis(values, zone, longest=longest or 0, indexed=bool(indexed))
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -24,7 +24,7 @@ from sqlalchemy.sql.expression import ColumnElement
 from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FailureReason
 from drift_monitor.sources.dialects.base import Failure, StatementRefused, StreamAxis, TimeAxis
-from drift_monitor.sources.dialects.values import from_wall_clock, wall_clock
+from drift_monitor.sources.dialects.values import epoch_scale, epoch_units, from_wall_clock, wall_clock
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the origin of wall clocks too
 MICROSECOND = timedelta(microseconds=1)
@@ -35,7 +35,7 @@ OFFSETS = ("*[+-][0-9][0-9]:[0-9][0-9]", "*[+-][0-9][0-9][0-9][0-9]", "*[+-][0-9
 
 NO_TIME = Failure(
     FailureReason.UNSUPPORTED_TYPE,
-    "holds values that are neither ISO 8601 texts nor seconds since 1970",
+    "holds values that are neither ISO 8601 texts nor seconds, milli-, micro- or nanoseconds since 1970",
     "use a query that makes such a column",
 )
 MIXED = Failure(FailureReason.UNSUPPORTED_TYPE, "mixes times of several styles", "write all its times in one style")
@@ -44,10 +44,13 @@ NAIVE = Failure(
 )
 
 
-def time_axis(probed: Sequence[Any], zone: ZoneInfo | None, *, indexed: bool) -> TimeAxis | Failure:
-    """How a column holds instants, from some of its values; the smallest and largest among them if it is indexed."""
+def time_axis(probed: Sequence[Any], zone: ZoneInfo | None, *, longest: int, indexed: bool) -> TimeAxis | Failure:
+    """How a column holds instants, from some of its values; the smallest and largest among them if it is indexed.
+
+    `longest`: how long the longest of some more values is as a text.
+    """
     if probed and all(isinstance(value, int | float) for value in probed):
-        return EpochTime()
+        return EpochTime(epoch_scale(max(map(abs, probed))))
     if not all(isinstance(value, str) for value in probed):
         return MIXED if any(isinstance(value, int | float) for value in probed) else NO_TIME
     try:
@@ -57,18 +60,20 @@ def time_axis(probed: Sequence[Any], zone: ZoneInfo | None, *, indexed: bool) ->
     if len({at.tzinfo is None for at in times}) > 1:
         return MIXED
     if times and times[0].tzinfo is None:
-        return TextTime(zone, indexed=indexed, offsets=False) if zone is not None else NAIVE
+        is_daily = longest == len("2026-03-01")
+        return TextTime(zone, indexed=indexed, offsets=False, is_daily=is_daily) if zone is not None else NAIVE
     return TextTime(None, indexed=indexed, offsets=any(at.utcoffset() for at in times))
 
 
 @dataclass(frozen=True)
 class EpochTime(StreamAxis):
-    """Seconds since 1970 in UTC."""
+    """Seconds since 1970 in UTC, or parts of them: `scale` is 1000 for milliseconds."""
 
+    scale: int
     naive = False
 
     def within(self, time: ColumnElement[Any], span: Span) -> ColumnElement[bool]:
-        return _between(time, _seconds(span.start), _seconds(span.end))
+        return _between(time, epoch_units(span.start, self.scale), epoch_units(span.end, self.scale))
 
     def thresholds(self, instants: Sequence[datetime]) -> NDArray[np.int64]:
         return _microseconds([at.astimezone(UTC).replace(tzinfo=None) for at in instants])
@@ -76,8 +81,11 @@ class EpochTime(StreamAxis):
     def positions(self, values: Sequence[Any]) -> NDArray[np.int64]:
         if not all(value is None or isinstance(value, int | float) for value in values):
             raise StatementRefused(MIXED)
-        seconds = np.array(values, dtype=np.float64)  # None becomes NaN
-        held = np.abs(seconds) < 9e12  # beyond the calendar
+        units = np.array(values, dtype=np.float64)  # None becomes NaN
+        if self.scale > 1:
+            held = np.abs(units) < 9e12 * self.scale
+            return np.where(held, np.floor(np.where(held, units, 0.0) * 1e6 / self.scale).astype(np.int64), NOWHERE)
+        seconds, held = units, np.abs(units) < 9e12  # beyond the calendar
         whole = np.floor(np.where(held, seconds, 0.0))
         fraction = np.minimum(np.floor((np.where(held, seconds, 0.0) - whole) * 1e6), 999_999.0)
         return np.where(held, whole.astype(np.int64) * 1_000_000 + fraction.astype(np.int64), NOWHERE)
@@ -93,6 +101,7 @@ class TextTime(StreamAxis):
     zone: ZoneInfo | None
     indexed: bool
     offsets: bool
+    is_daily: bool = False
 
     @property
     def naive(self) -> bool:  # type: ignore[override]
@@ -168,6 +177,9 @@ def text_ranges(start: datetime, end: datetime) -> Iterator[tuple[str, str]]:
     be a full minute. A blank sorts before `T`, so all times of a day with a blank come before all with a `T`: days
     that are cut have a range for each, whole days between them have one.
     """
+    if start.time() == time.min:  # and the end of the day before, written as 24:00
+        evening = (start.date() - DAY).isoformat()
+        yield from ((f"{evening} 24", f"{evening}!"), (f"{evening}T24", f"{evening}U"))
     minute = end.replace(second=0, microsecond=0)
     end = minute if minute == end else minute + timedelta(minutes=1)
     first, last = start.date(), end.date()
@@ -207,14 +219,13 @@ def _between(value: ColumnElement[Any], low: str | float, high: str | float) -> 
 def _parsed(text: str) -> datetime:
     if len(text) != 10 and (len(text) < 16 or text[10] not in " T"):
         raise ValueError("no date, nor a date and a time to the minute with a blank or T between them")
+    if text[11:13] == "24":  # the end of a day, as ISO 8601 has it
+        midnight = datetime.fromisoformat(f"{text[:11]}00{text[13:]}")
+        if midnight.time() != time.min:
+            raise ValueError("a time after the end of its day")
+        return midnight + DAY
     return datetime.fromisoformat(text)
 
 
 def _microseconds(walls: Sequence[datetime]) -> NDArray[np.int64]:
     return np.array([(wall - EPOCH) // MICROSECOND for wall in walls], dtype=np.int64)
-
-
-def _seconds(instant: datetime) -> int | float:
-    """Seconds since 1970; an integer where it is one, so that it compares exactly."""
-    microseconds = (instant.astimezone(UTC).replace(tzinfo=None) - EPOCH) // MICROSECOND
-    return microseconds // 1_000_000 if microseconds % 1_000_000 == 0 else microseconds / 1_000_000

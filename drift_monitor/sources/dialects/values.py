@@ -26,6 +26,8 @@ INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 LONGEST_LABEL_BYTES = 1000
 HEAD_CHARACTERS = 100
+TRUE_WORDS = ("t", "true", "y", "yes", "on", "1")
+FALSE_WORDS = ("f", "false", "n", "no", "off", "0")
 MARK = "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -80,6 +82,28 @@ def text_of(raw: bytes) -> str:
     if len(raw) <= LONGEST_LABEL_BYTES:
         return text
     return f"{text[:HEAD_CHARACTERS]}{MARK}{hashlib.md5(raw, usedforsecurity=False).hexdigest()}"
+
+
+def truth_of(value: Any) -> int | None:
+    """A truth value as 1 or 0, also as a number or in one of the usual words; None is neither."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        return 1 if word in TRUE_WORDS else 0 if word in FALSE_WORDS else None
+    return int(value) if value in (0, 1) else None
+
+
+def epoch_scale(largest: float) -> int:
+    """Units a second of numbers that count since 1970: seconds, milli-, micro- or nanoseconds, which can't be mistaken.
+
+    Each kind is taken for what puts a time between 1973 and 5138; seconds are small numbers, too.
+    """
+    return next((10 ** (3 * step) for step in range(3) if abs(largest) < 10 ** (11 + 3 * step)), 10**9)
+
+
+def epoch_units(instant: datetime, scale: int) -> int | float:
+    """An instant as such a number; an integer where it is one, so that it compares exactly."""
+    units = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * scale
+    return units // 1_000_000 if units % 1_000_000 == 0 else units / 1_000_000
 
 
 def wall_clock(instant: datetime, zone: ZoneInfo) -> datetime:

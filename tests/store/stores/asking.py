@@ -26,10 +26,10 @@ from drift_monitor.app import open_services
 from drift_monitor.cli.main import main
 from drift_monitor.config.loading import load
 from drift_monitor.web.api.routes import api_routes
+from tests.postgresql import PLAIN
 from tests.store.stores.rows import HOURS, hour
 
 FOLDER = Path(__file__).parent
-PLAIN = "-c standard_conforming_strings=on -c datestyle=ISO"  # as the dump was written, and as a driver reads
 VIEW_KEYS = {
     "drift_measurements": ("monitor", "feature", "segment", "window_end", "revision"),
     "drift_histograms": ("monitor", "feature", "segment", "window_end", "revision", "bin"),
