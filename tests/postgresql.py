@@ -64,7 +64,7 @@ default_transaction_deferrable = on
 
 
 # What a connection of a test's own needs against that: as the texts in the tests are written, and as a driver reads.
-PLAIN = "-c standard_conforming_strings=on -c datestyle=ISO -c extra_float_digits=3"
+PLAIN = "-c client_encoding=UTF8 -c standard_conforming_strings=on -c datestyle=ISO -c extra_float_digits=3"
 POOLER = """
 [databases]
 * = host=127.0.0.1 port={server} user={user} password={password}
@@ -108,7 +108,7 @@ class PostgresqlServer:
     def connect(self, database: str = "postgres", user: str = SUPERUSER) -> "psycopg.Connection[tuple[object, ...]]":
         """An autocommit connection of the test's own."""
         login = {"host": "127.0.0.1", "port": self.port, "user": user, "password": PASSWORD, "dbname": database}
-        return psycopg.connect(**login, autocommit=True, client_encoding="utf8", options=PLAIN)
+        return psycopg.connect(**login, autocommit=True, options=PLAIN)
 
     def create_database(self, template: str = "template1") -> str:
         """A fresh database, empty or like another one in which nobody works; its name."""

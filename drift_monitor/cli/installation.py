@@ -31,7 +31,8 @@ _PATIENCE = timedelta(minutes=5)  # for one statement: this is one look at every
 @click.command()
 @click.argument("url", callback=database_url)
 @click.argument("table")
-def init(url: str, table: str) -> None:
+@click.option("--time-column", metavar="COLUMN", help="The column that says when a row was recorded.")
+def init(url: str, table: str, time_column: str | None) -> None:
     """Look at TABLE of the database at URL and print a complete, commented configuration.
 
     URL is written sqlite:///shop.db or postgresql+psycopg://user@host/database. The database is only read. A URL that
@@ -40,7 +41,7 @@ def init(url: str, table: str) -> None:
     clock = SystemClock()
     source = Source("source", url, max_connections=1, statement_timeout=_PATIENCE, clock=clock)
     try:
-        emit(configuration(propose(source, table), url, clock.now()))
+        emit(configuration(propose(source, table, clock.now(), time_column), url, clock.now()))
     finally:
         source.close()
 

@@ -93,7 +93,7 @@ def configured_features(monitor: MonitorConfig, columns: Mapping[str, ColumnInfo
         return tuple(
             WatchedFeature(column=FeatureColumn(feature=name, column=name, expression=None, kind=None))
             for name, info in columns.items()
-            if name not in left_out and info.kind is not None
+            if name not in left_out and info.kind is not None and not info.is_time
         )
     return tuple(
         WatchedFeature(

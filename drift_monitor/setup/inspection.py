@@ -21,7 +21,8 @@ from drift_monitor.sources.source import Source
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 _UTC = ZoneInfo("UTC")
 _EVER = Span(datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
-_PLAUSIBLE = datetime(1990, 1, 1, tzinfo=UTC)  # a newest row before that is a small number, not a time
+_PLAUSIBLE = datetime(1990, 1, 1, tzinfo=UTC)  # what is older may be a small number, not a time
+_FAR_MONTHS, _FEW = 3, 0.001  # so far from all others, so few of the rows: a mistyped date
 _HOURLY_DAYS = 14  # the newest days are looked at hour by hour
 _DAILY_DAYS = 90  # the others day by day; what is older is only known to be there
 _NEAR_NAMES = 8
@@ -40,6 +41,7 @@ class TableHistory:
     """Rows of a table over time. `daily`: the 24 hours each before `end`, newest last, empty ones at the start cut off.
 
     `start`: when the rows begin, to the hour or the day; `is_longer` where there are older ones than were looked at.
+    `later`: rows that are dated after all these, far from them or after now.
     """
 
     start: datetime
@@ -47,6 +49,7 @@ class TableHistory:
     newest: datetime
     daily: tuple[int, ...]
     is_longer: bool
+    later: int = 0
 
     @property
     def length(self) -> timedelta:
@@ -65,12 +68,27 @@ class Inspection:
     description: Description
     time_column: ColumnInfo
     is_naive: bool
+    is_daily: bool
     history: TableHistory
 
 
-def inspect_table(source: Source, table: str) -> Inspection:
+def inspect_table(source: Source, table: str, now: datetime, time_column: str | None = None) -> Inspection:
     """Find a table's time column and its history. Raises InputError with what to do where that can't be done."""
     description = _describe(source, table)
+    columns = _ranked(source, table, description) if time_column is None else [_named(table, description, time_column)]
+    reasons = []
+    for column in columns:
+        found = _inspected(source, table, description, column, now)
+        if isinstance(found, Inspection):
+            return found
+        reasons.append(found)
+    if not source.read(_dataset(table), [], None).rows.sum():
+        raise InputError(f"table {table!r} is empty: there is nothing yet that bins could be made from")
+    raise InputError(f"table {table!r}: {_without_time(reasons)}")
+
+
+def _ranked(source: Source, table: str, description: Description) -> list[ColumnInfo]:
+    """The columns that may hold times, the likeliest first."""
     indexed = source.indexed_columns(_dataset(table))
     ranked = []
     for position, info in enumerate(description.columns.values()):
@@ -78,12 +96,13 @@ def inspect_table(source: Source, table: str) -> Inspection:
         if info.is_time or (rank < len(_TIME_NAMES) and info.kind in (Kind.NUMERIC, Kind.CATEGORICAL)):
             later = re.fullmatch(_LATER_TIMES, info.name, re.IGNORECASE) is not None
             ranked.append(((not info.is_time, later, rank, info.name not in indexed, position), info))
-    columns = [info for _, info in sorted(ranked, key=lambda item: item[0])]
-    for column in columns:
-        found = _inspected(source, table, description, column)
-        if found is not None:
-            return found
-    raise InputError(f"table {table!r}: {_without_time(columns)}")
+    return [info for _, info in sorted(ranked, key=lambda item: item[0])]
+
+
+def _named(table: str, description: Description, name: str) -> ColumnInfo:
+    if name in description.columns:
+        return description.columns[name]
+    raise InputError(f"table {table!r} has no column {name!r}; {_near(name, list(description.columns))}")
 
 
 def _describe(source: Source, table: str) -> Description:
@@ -120,35 +139,92 @@ def sounds_like_time(name: str) -> bool:
     return _name_rank(name) < len(_TIME_NAMES)
 
 
-def _inspected(source: Source, table: str, description: Description, column: ColumnInfo) -> Inspection | None:
-    """The table by this time column; None where its values are no times, or there are none."""
+def _inspected(
+    source: Source, table: str, description: Description, column: ColumnInfo, now: datetime
+) -> Inspection | str:
+    """The table by this time column, or why it is none."""
+    dataset = _dataset(table, column.name, _UTC)
     try:
-        is_naive = source.describe(_dataset(table, column.name)).time_is_naive
-        dataset = _dataset(table, column.name, _UTC if is_naive else None)
-        newest = source.read(dataset, [], [_EVER]).newest[0]
-        if newest is None or newest < _PLAUSIBLE:
-            return None
+        told = source.describe(dataset)
+        if not told.time_is_naive:
+            dataset = _dataset(table, column.name)
+        found = latest_rows(source, dataset, now)
+        if found.newest is None:
+            return f"{column.name!r}: no row has a time in it from {_PLAUSIBLE.year} until now"
+        history = _history(source, dataset, found, is_daily=told.time_is_daily)
+    except DatasetError as error:
+        return str(error)
+    return Inspection(
+        dataset=dataset,
+        description=description,
+        time_column=column,
+        is_naive=told.time_is_naive,
+        is_daily=told.time_is_daily,
+        history=history,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatestRows:
+    """The newest row that has others near it, and how many rows are dated later: far from the others, or after now."""
+
+    newest: datetime | None
+    later: int
+    latest: datetime | None
+
+
+def latest_rows(source: Source, dataset: Dataset, now: datetime) -> LatestRows:
+    """Look at all rows of a dataset by months. Raises SourceError."""
+    until = now + DAY
+    months = [Span(_EVER.start, _PLAUSIBLE)]
+    while months[-1].end < until:
+        months.append(Span(months[-1].end, min(months[-1].end + 30 * DAY, until)))
+    reading = source.read(dataset, [], [*months[1:], Span(until, _EVER.end)])
+    *rows, future = reading.rows.tolist()
+    last = _last_month(rows)
+    return LatestRows(
+        newest=None if last is None else reading.newest[last],
+        later=future + (0 if last is None else sum(rows[last + 1 :])),
+        latest=max((at for at in reading.newest if at is not None), default=None),
+    )
+
+
+def _last_month(rows: Sequence[int]) -> int | None:
+    """The last one with rows; a few that stand alone far after all others, as mistyped dates do, are not looked at."""
+    filled = [number for number, count in enumerate(rows) if count]
+    while len(filled) > 1 and filled[-1] - filled[-2] > _FAR_MONTHS and rows[filled[-1]] <= _FEW * sum(rows):
+        filled.pop()
+    return filled[-1] if filled else None
+
+
+def _history(source: Source, dataset: Dataset, found: LatestRows, *, is_daily: bool) -> TableHistory:
+    newest = found.newest
+    assert newest is not None  # the caller has looked
+    end = newest.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+    if not is_daily:
         end = newest.replace(minute=0, second=0, microsecond=0) + HOUR
-        hours = [Span(end - (hour + 1) * HOUR, end - hour * HOUR) for hour in range(_HOURLY_DAYS * 24)]
-        days = [Span(end - (day + 1) * DAY, end - day * DAY) for day in range(_HOURLY_DAYS, _DAILY_DAYS)]
-        older = Span(_EVER.start, days[-1].start)
-        *rows, older_rows = source.read(dataset, [], [*hours, *days, older]).rows.tolist()
-        filled = [span for span, count in zip([*hours, *days], rows, strict=True) if count]
-        daily = [sum(rows[24 * day : 24 * day + 24]) for day in range(_HOURLY_DAYS)] + rows[len(hours) :]
-        start = days[-1].start if older_rows else filled[-1].start
-        kept = -((start - end) // DAY)
-        history = TableHistory(
-            start=start, end=end, newest=newest, daily=tuple(reversed(daily[:kept])), is_longer=bool(older_rows)
-        )
-    except DatasetError:
-        return None
-    return Inspection(dataset=dataset, description=description, time_column=column, is_naive=is_naive, history=history)
+    hourly = 0 if is_daily else _HOURLY_DAYS
+    hours = [Span(end - (hour + 1) * HOUR, end - hour * HOUR) for hour in range(hourly * 24)]
+    days = [Span(end - (day + 1) * DAY, end - day * DAY) for day in range(hourly, _DAILY_DAYS)]
+    *rows, older_rows = source.read(dataset, [], [*hours, *days, Span(_EVER.start, days[-1].start)]).rows.tolist()
+    filled = [span for span, count in zip([*hours, *days], rows, strict=True) if count]
+    daily = [sum(rows[24 * day : 24 * day + 24]) for day in range(hourly)] + rows[len(hours) :]
+    start = days[-1].start if older_rows else filled[-1].start
+    kept = -((start - end) // DAY)
+    return TableHistory(
+        start=start,
+        end=end,
+        newest=newest,
+        daily=tuple(reversed(daily[:kept])),
+        is_longer=bool(older_rows),
+        later=found.later,
+    )
 
 
-def _without_time(tried: Sequence[ColumnInfo]) -> str:
-    columns = ", ".join(repr(info.name) for info in tried)
-    found = f"no row has a time in {columns}" if tried else "no column says when a row was recorded"
+def _without_time(reasons: Sequence[str]) -> str:
+    found = "; ".join(reasons) or "no column says when a row was recorded"
     return (
-        f"{found}, and a monitor needs one. Make one in a view, or write a configuration with a `query` that has one; "
-        "two tables without times can be compared with `drift-monitor compare REFERENCE LIVE --source URL`"
+        f"{found}. A monitor needs such a column: name it with --time-column, make one in a view, or write a "
+        "configuration with a `query` that has one; two tables without times can be compared with "
+        "`drift-monitor compare REFERENCE LIVE --source URL`"
     )

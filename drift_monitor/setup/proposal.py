@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from urllib.parse import parse_qsl
 
 from drift_monitor.config.schema import FixedRange, Trailing
@@ -32,6 +33,8 @@ _OWN_BINS = 16  # so many distinct numbers have a bin each
 _FEW_LABELS = 50  # numbers in a key column that are still labels, not keys
 _LONGEST_REFERENCE = timedelta(days=28)
 _UNIQUE = 0.5  # distinct values per row from which on a text is a key or free text
+_PARTS = 5  # of the reference, in which a column that grows with time is higher each time
+_UNITS = {"date": " days since 1970", "interval": " seconds"}  # of columns that are numbers of something
 _SHORTEST_HISTORY = 2 * DAY
 _KEY_NAME = re.compile(r"(.*_)?(id|uuid|guid|key|pk|fk|no|nr|number|hash|token)|.*(Id|ID|Key)")
 
@@ -76,11 +79,11 @@ class Proposal:
     reference_note: str
 
 
-def propose(source: Source, table: str) -> Proposal:
+def propose(source: Source, table: str, now: datetime, time_column: str | None = None) -> Proposal:
     """Look at a table and propose how to watch it. Raises InputError where it has no times, SourceError."""
-    inspection = inspect_table(source, table)
+    inspection = inspect_table(source, table, now, time_column)
     history = inspection.history
-    timing = _timing(history)
+    timing = _timing(history, is_daily=inspection.is_daily)
     reference, note = _reference(history, timing)
     span = (
         Span(reference.from_, reference.to) if isinstance(reference, FixedRange) else Span(history.start, history.end)
@@ -99,7 +102,7 @@ def propose(source: Source, table: str) -> Proposal:
     )
 
 
-def _timing(history: TableHistory) -> Timing:
+def _timing(history: TableHistory, *, is_daily: bool) -> Timing:
     """The shortest window that has rows enough on a weak day."""
     whole = history.daily[1:] or history.daily  # the first day has rows in a part of it only
     days = sorted(whole[-28:])
@@ -107,7 +110,7 @@ def _timing(history: TableHistory) -> Timing:
     usual = sum(days) / len(days)
     about = f"about {usual:,.0f} rows a day"
     if weak >= MIN_ROWS:
-        return Timing(pane=HOUR, window=DAY, min_rows=MIN_ROWS, note=f"the last day: {about}")
+        return Timing(pane=DAY if is_daily else HOUR, window=DAY, min_rows=MIN_ROWS, note=f"the last day: {about}")
     for window in (7, 28):
         if window * usual >= MIN_ROWS:
             note = f"{about}, so that a window needs {window} days"
@@ -144,15 +147,22 @@ def _features(
     source: Source, inspection: Inspection, span: Span
 ) -> tuple[Sequence[ProposedFeature], Sequence[tuple[str, str]]]:
     columns = inspection.description.columns
-    times = {name for name, info in columns.items() if info.is_time or name == inspection.time_column.name}
-    watched = [name for name, info in columns.items() if info.kind is not None and name not in times]
+    time = inspection.time_column.name
+    watched = [name for name, info in columns.items() if info.kind is not None and name != time]
+    numbers = [name for name in watched if columns[name].kind is Kind.NUMERIC]
+    growing = _growing(source, inspection, numbers, span)
     profiles = source.profile(inspection.dataset, [FeatureColumn(feature=name, column=name) for name in watched], span)
     features: list[ProposedFeature] = []
     left_out = [(name, "our role may not read it") for name in inspection.description.forbidden]
     for name, info in columns.items():
-        if name == inspection.time_column.name:
+        if name == time:
             continue
-        found = _feature(name, profiles[name]) if name in profiles else f"{info.sql_type or 'its type'} has no bins"
+        if name in growing:
+            found: ProposedFeature | str = "grows with time, so that every window would differ from those before"
+        elif name in profiles:
+            found = _feature(name, profiles[name], _UNITS.get(info.native, ""))
+        else:
+            found = f"{info.sql_type or 'its type'} has no bins"
         if isinstance(found, str):
             left_out.append((name, found))
         else:
@@ -160,7 +170,29 @@ def _features(
     return features, left_out
 
 
-def _feature(name: str, profile: Profile | FeatureError) -> ProposedFeature | str:
+def _growing(source: Source, inspection: Inspection, names: Sequence[str], span: Span) -> set[str]:
+    """Columns whose values in each part of the span lie above those of the part before."""
+    length = (span.end - span.start) / _PARTS
+    if length >= DAY:
+        length -= length % DAY
+    parts = [Span(span.start + number * length, span.start + (number + 1) * length) for number in range(_PARTS)]
+    if inspection.is_daily and length < DAY:
+        return set()
+    columns = [FeatureColumn(feature=name, column=name) for name in names]
+    ends: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for part in parts if names else []:
+        for name, profile in source.profile(inspection.dataset, columns, part).items():
+            if isinstance(profile, NumericProfile) and len(profile.sample) >= _FEWEST_ROWS:
+                values = sorted(map(float, profile.sample))
+                ends[name].append((values[len(values) // 20], values[-1 - len(values) // 20]))
+    return {
+        name
+        for name, found in ends.items()
+        if len(found) == _PARTS and all(before[1] < after[0] for before, after in pairwise(found))
+    }
+
+
+def _feature(name: str, profile: Profile | FeatureError, unit: str) -> ProposedFeature | str:
     """The feature, or why it is left out."""
     if not name.strip():
         return "its name is blank"
@@ -168,16 +200,18 @@ def _feature(name: str, profile: Profile | FeatureError) -> ProposedFeature | st
         case FeatureError():
             return str(profile)
         case NumericProfile():
-            return _number(name, profile)
+            return _number(name, profile, unit)
         case CategoricalProfile():
             return _label(name, profile)
         case _:
             return ProposedFeature(name=name, kind=Kind.BOOLEAN, bins=None, note="true or false")
 
 
-def _number(name: str, profile: NumericProfile) -> ProposedFeature | str:
+def _number(name: str, profile: NumericProfile, unit: str) -> ProposedFeature | str:
     if profile.minimum is None or profile.maximum is None:
         return "it has no values in the reference"
+    if profile.minimum == profile.maximum and len(profile.sample) == profile.rows:
+        return f"it is always {profile.minimum:.6g} in the reference"
     values = {float(value) for value in profile.sample}
     if profile.value_type is ValueType.INTEGER:
         if _is_key(name, len(values), len(profile.sample), profile):
@@ -189,7 +223,7 @@ def _number(name: str, profile: NumericProfile) -> ProposedFeature | str:
             return ProposedFeature(name=name, kind=Kind.CATEGORICAL, bins=("top", _TOP), note=note)
     if sounds_like_time(name) and len(values) > _UNIQUE * len(profile.sample):
         return "sounds like a time; times are not compared"
-    reach = f"{profile.minimum:.6g} to {profile.maximum:.6g}"
+    reach = f"{profile.minimum:.6g} to {profile.maximum:.6g}{unit}"
     note = f"{reach}; each value has a bin of its own" if len(values) <= _OWN_BINS else reach
     return ProposedFeature(name=name, kind=Kind.NUMERIC, bins=("quantiles", _QUANTILES), note=note)
 
@@ -206,6 +240,8 @@ def _label(name: str, profile: CategoricalProfile) -> ProposedFeature | str:
     rows, labels = sum(count for _, count in profile.labels), len(profile.labels)
     if not labels:
         return "it has no values in the reference"
+    if labels == 1 and rows == profile.rows:
+        return f"it is always {profile.labels[0][0]!r} in the reference"
     if not profile.complete or (labels > _FEW_LABELS and labels > _UNIQUE * rows):
         if sounds_like_time(name):
             return "sounds like a time; times are not compared"
@@ -243,6 +279,8 @@ def _head(proposal: Proposal, url: str, now: datetime) -> Iterator[str]:
     yield "#   drift-monitor run --config.file=drift.yaml"
     yield "#"
     yield f"# The table has rows from {minute(history.start)}{more} to {minute(history.newest)} (UTC)."
+    if history.later:
+        yield f"# {history.later:,} rows are dated after that, far from the others or in the future: nothing sees them."
     if now - history.newest > proposal.timing.window:
         last = _instant(history.end) if proposal.timing.pane < DAY else _instant(_midnight(history.end))
         yield "# It has none in the last window, so evaluations of now will find no data. Try one of then:"
@@ -276,7 +314,10 @@ def _monitor(proposal: Proposal) -> Iterator[str]:
     yield f"    every: {pane}"
     yield _noted(f"    pane: {pane}", "counts are kept in slices of this length")
     yield _noted(f"    window: {format_duration(timing.window)}", timing.note)
-    yield _noted("    settle: 5m", "a pane is read this long after its end")
+    if inspection.is_daily:
+        yield _noted("    settle: 12h", "a pane is read this long after its end: days may end later elsewhere")
+    else:
+        yield _noted("    settle: 5m", "a pane is read this long after its end")
     yield _noted("    revise: 1", "the last pane is read again, for rows that came late")
     yield _noted(f"    min_rows: {timing.min_rows}", "fewer rows on a side are `insufficient_data`, never an alert")
     yield f"    # {proposal.reference_note}"

@@ -68,6 +68,11 @@ class Source:
         """Ask the database for a sign of life; raises SourceUnavailable or SourceTimeout."""
         self._session.ask(sa.select(sa.literal_column("1")))
 
+    def risks(self) -> Sequence[str]:
+        """What our role may do although it should not. Raises SourceUnavailable or SourceTimeout."""
+        statement = self._session.dialect.risks_statement()
+        return [] if statement is None else [f"source {self.name!r}: {row[0]}" for row in self._session.ask(statement)]
+
     def describe(self, dataset: Dataset) -> Description:
         """A dataset's columns, and its time column if it has one. Raises DatasetError."""
         return self._catalog.describe(dataset)

@@ -11,6 +11,7 @@ from unittest.mock import patch
 from drift_monitor.daemon.daemon import Daemon
 from drift_monitor.daemon.dispatcher import Dispatcher
 from drift_monitor.evaluation import commit
+from drift_monitor.postgresql import PINNED, set_local
 from drift_monitor.store import leases, outbox
 from drift_monitor.store.outbox import Delivery, DeliveryOutcome
 
@@ -33,6 +34,8 @@ def two_transactions() -> None:
         confirm_all(connection, finished)
         connection.exec_driver_sql("COMMIT")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
+        if connection.dialect.name == "postgresql":  # with the settings of every other one
+            connection.exec_driver_sql(set_local({**PINNED}))
 
     patch.object(commit.leases, "confirm_all", confirm_and_commit).start()
 

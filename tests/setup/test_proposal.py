@@ -77,7 +77,7 @@ def _load(proposal: Proposal, url: str) -> Config:
 def test_a_window_of_a_day_where_a_day_has_rows_enough(database: Any, source: Source) -> None:
     _events(database, days=20, per_day=300)
 
-    proposal = propose(source, "events")
+    proposal = propose(source, "events", NOW)
 
     assert (proposal.timing.pane, proposal.timing.window, proposal.timing.min_rows) == (HOUR, DAY, 200)
 
@@ -88,7 +88,7 @@ def test_longer_windows_where_rows_are_few(
 ) -> None:
     _events(database, days=80, per_day=per_day)
 
-    timing = propose(source, "events").timing
+    timing = propose(source, "events", NOW).timing
 
     assert (timing.pane, timing.window, timing.min_rows) == (DAY, window * DAY, min_rows)
 
@@ -96,7 +96,7 @@ def test_longer_windows_where_rows_are_few(
 def test_the_reference_is_an_older_part_of_the_rows(database: Any, source: Source) -> None:
     _events(database, days=20, per_day=300)
 
-    reference = propose(source, "events").reference
+    reference = propose(source, "events", NOW).reference
 
     assert isinstance(reference, FixedRange)
     assert NOW - 20 * DAY <= reference.from_ < reference.to <= NOW - 5 * DAY
@@ -106,14 +106,14 @@ def test_the_reference_is_an_older_part_of_the_rows(database: Any, source: Sourc
 def test_the_reference_slides_where_there_is_no_older_part(database: Any, source: Source) -> None:
     _events(database, days=1.5, per_day=300)
 
-    assert isinstance(propose(source, "events").reference, Trailing)
+    assert isinstance(propose(source, "events", NOW).reference, Trailing)
 
 
 @pytest.mark.parametrize("days", [2.1, 3, 9, 14, 45, 200])
 def test_the_proposal_loads_whatever_the_length_of_the_history(days: float, database: Any, source: Source) -> None:
     _events(database, days=days, per_day=20)
 
-    proposal = propose(source, "events")
+    proposal = propose(source, "events", NOW)
 
     monitor = _load(proposal, database[0]).monitors[0]
     assert isinstance(proposal.reference, FixedRange)
@@ -126,7 +126,7 @@ def test_the_time_column_is_the_one_that_says_when_a_row_was_made(database: Any,
     execute("CREATE TABLE t (birth_date date, updated_at timestamp, created_at timestamp, x integer)", ())
     _insert(execute, "t", [("1980-01-01", _text(NOW), _text(NOW - i * HOUR), i % 3) for i in range(100)])
 
-    assert propose(source, "t").inspection.time_column.name == "created_at"
+    assert propose(source, "t", NOW).inspection.time_column.name == "created_at"
 
 
 def test_an_indexed_time_column_is_preferred_among_equals(database: Any, source: Source) -> None:
@@ -135,7 +135,7 @@ def test_an_indexed_time_column_is_preferred_among_equals(database: Any, source:
     execute("CREATE INDEX paid ON t (paid_at)", ())
     _insert(execute, "t", [(_text(NOW), _text(NOW - i * HOUR), i % 3) for i in range(100)])
 
-    assert propose(source, "t").inspection.time_column.name == "paid_at"
+    assert propose(source, "t", NOW).inspection.time_column.name == "paid_at"
 
 
 def test_a_time_column_without_times_is_passed_over(database: Any, source: Source) -> None:
@@ -143,13 +143,13 @@ def test_a_time_column_without_times_is_passed_over(database: Any, source: Sourc
     execute("CREATE TABLE t (created_at timestamp, seen_at timestamp, x integer)", ())
     _insert(execute, "t", [(None, _text(NOW - i * HOUR), i % 3) for i in range(100)])
 
-    assert propose(source, "t").inspection.time_column.name == "seen_at"
+    assert propose(source, "t", NOW).inspection.time_column.name == "seen_at"
 
 
 def test_times_without_a_zone_get_one_that_is_said_to_be_assumed(database: Any, source: Source) -> None:
     _events(database, days=5, per_day=50)
 
-    text = configuration(propose(source, "events"), database[0], NOW)
+    text = configuration(propose(source, "events", NOW), database[0], NOW)
 
     assert "    time_zone: UTC      # assumed: times in created_at" in text
 
@@ -157,10 +157,13 @@ def test_times_without_a_zone_get_one_that_is_said_to_be_assumed(database: Any, 
 def test_times_with_a_zone_need_none(postgresql_url: str) -> None:
     with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True, client_encoding="utf8") as server:
         server.execute("CREATE TABLE t (at timestamptz, x integer)")
-        server.execute("INSERT INTO t SELECT now() - n * interval '1 hour', n % 3 FROM generate_series(1, 100) n")
+        server.execute(
+            "INSERT INTO t SELECT timestamptz '2026-11-20 12:00Z' - n * interval '1 hour', n % 3"
+            " FROM generate_series(1, 100) n"
+        )
     source = make_source(postgresql_url)
 
-    text = configuration(propose(source, "t"), postgresql_url, datetime.now(UTC))
+    text = configuration(propose(source, "t", NOW), postgresql_url, NOW)
     source.close()
 
     assert "time_zone" not in text
@@ -175,7 +178,7 @@ def test_sqlite_times_may_be_texts_or_seconds(column: str, step: str, tmp_path: 
         _insert(connection.execute, "t", rows)
     source = make_source(f"sqlite:///{tmp_path / 's.db'}")
 
-    proposal = propose(source, "t")
+    proposal = propose(source, "t", NOW)
     source.close()
 
     assert proposal.inspection.time_column.name == column.split()[0]
@@ -188,16 +191,19 @@ def test_small_numbers_under_the_name_of_a_time_are_no_times(tmp_path: Path) -> 
         _insert(connection.execute, "t", [(i % 50, i % 3) for i in range(100)])
     source = make_source(f"sqlite:///{tmp_path / 's.db'}")
 
-    with pytest.raises(InputError, match="a monitor needs one"):
-        propose(source, "t")
+    with pytest.raises(InputError, match="'lead_time': no row has a time in it"):
+        propose(source, "t", NOW)
     source.close()
 
 
 def test_a_table_without_times_says_what_to_do_instead(database: Any, source: Source) -> None:
     database[1]("CREATE TABLE plain (x integer)", ())
+    with pytest.raises(InputError, match="table 'plain' is empty"):
+        propose(source, "plain", NOW)
+    database[1]("INSERT INTO plain VALUES (1)", ())
 
     with pytest.raises(InputError, match="drift-monitor compare REFERENCE LIVE --source"):
-        propose(source, "plain")
+        propose(source, "plain", NOW)
 
 
 def test_an_unknown_table_is_answered_with_near_names(database: Any, source: Source) -> None:
@@ -205,7 +211,7 @@ def test_an_unknown_table_is_answered_with_near_names(database: Any, source: Sou
         database[1](f"CREATE TABLE {name} (x integer)", ())
 
     with pytest.raises(InputError) as caught:
-        propose(source, "ordrs")
+        propose(source, "ordrs", NOW)
 
     assert "'orders'" in str(caught.value) and "weather" not in str(caught.value)
 
@@ -235,7 +241,7 @@ def _orders(database: Any, count: int = 3000) -> None:
 def test_every_column_gets_the_kind_that_suits_it_and_keys_are_left_out(database: Any, source: Source) -> None:
     _orders(database)
 
-    proposal = propose(source, "orders")
+    proposal = propose(source, "orders", NOW)
 
     kinds = {feature.name: feature.kind for feature in proposal.features}
     assert kinds == {
@@ -253,7 +259,7 @@ def test_every_column_gets_the_kind_that_suits_it_and_keys_are_left_out(database
 def test_reasons_for_what_is_left_out_stand_in_the_comments(database: Any, source: Source) -> None:
     _orders(database)
 
-    text = configuration(propose(source, "orders"), database[0], NOW)
+    text = configuration(propose(source, "orders", NOW), database[0], NOW)
 
     assert "    #   customer_id: looks like a key" in text
     assert "    #   vacant: it has no values in the reference" in text
@@ -265,7 +271,7 @@ def test_a_table_of_keys_only_is_refused_with_the_reasons(database: Any, source:
     _insert(execute, "t", [(i, _text(NOW - i * HOUR)) for i in range(100)])
 
     with pytest.raises(InputError, match="no column to watch: id: looks like a key"):
-        propose(source, "t")
+        propose(source, "t", NOW)
 
 
 NASTY = [
@@ -295,7 +301,7 @@ def test_any_name_of_a_table_or_column_survives_the_way_through_yaml(database: A
     execute(f'CREATE TABLE "{table.replace(chr(34), chr(34) * 2)}" ({quoted}, at timestamp)', ())
     _insert(execute, table.replace('"', '""'), [(*(i % 3 for _ in columns), _text(NOW - i * HOUR)) for i in range(100)])
 
-    monitor = _load(propose(source, table), database[0]).monitors[0]
+    monitor = _load(propose(source, table, NOW), database[0]).monitors[0]
 
     assert monitor.table == table
     assert {feature.name for feature in monitor.features} == set(columns)  # type: ignore[union-attr]
@@ -329,7 +335,7 @@ def test_a_password_never_gets_into_the_text(postgresql_url: str) -> None:
         )
     source = make_source(postgresql_url)
 
-    text = configuration(propose(source, "events"), postgresql_url, NOW)
+    text = configuration(propose(source, "events", NOW), postgresql_url, NOW)
     source.close()
 
     assert "postgres:" not in text
@@ -341,6 +347,6 @@ def test_a_password_never_gets_into_the_text(postgresql_url: str) -> None:
 def test_a_table_that_gets_no_rows_any_more_is_told_with_a_window_that_has_some(database: Any, source: Source) -> None:
     _events(database, days=20, per_day=300)
 
-    text = configuration(propose(source, "events"), database[0], NOW + 100 * DAY)
+    text = configuration(propose(source, "events", NOW), database[0], NOW + 100 * DAY)
 
     assert "--at 2026-11-20T12:00:00Z" in text

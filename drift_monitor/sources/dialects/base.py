@@ -147,6 +147,10 @@ class Dialect(ABC):
     def names_statement(self) -> sa.Executable:
         """Names of all relations our role can see, as (schema or None, name)."""
 
+    def risks_statement(self) -> sa.Executable | None:
+        """What a role may do that even a read-only transaction does not prevent, a sentence a row."""
+        return None
+
     @abstractmethod
     def types_statement(
         self, signature: Sequence[Any], values: Sequence[ColumnElement[Any]], rows: DatasetRows

@@ -44,6 +44,7 @@ from drift_monitor.sources.dialects.postgresql_catalog import (
     NAIVE_TIMES,
     NAMES,
     RESULT_TYPES,
+    RISKS,
     TEXTS,
     ZONED,
     column_of,
@@ -216,6 +217,9 @@ class PostgreSQL(PushDialect):
 
     def names_statement(self) -> sa.Executable:
         return sa.text(NAMES)
+
+    def risks_statement(self) -> sa.Executable:
+        return sa.text(RISKS)
 
     def types_statement(
         self, signature: Sequence[Any], values: Sequence[ColumnElement[Any]], rows: DatasetRows

@@ -64,6 +64,24 @@ WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f') AND n.nspname <> 'information_schem
 ORDER BY 1 NULLS FIRST, 2
 """
 
+# Functions that write although the transaction is read-only: large objects (before version 16), other servers, files,
+# other sessions, the write-ahead log.
+RISKS = r"""
+SELECT 'our role is a superuser, whom nothing holds back; give the source a role that may only read'
+FROM pg_roles WHERE rolname = current_user AND rolsuper
+UNION ALL
+SELECT 'our role may call functions that write even in a read-only transaction: '
+       || string_agg(DISTINCT p.proname, ', ') || '; REVOKE EXECUTE ON them FROM PUBLIC and this role'
+FROM pg_proc p
+WHERE p.proname ~ '^(lo_(creat|create|from_bytea|import|export|put|truncate|truncate64|unlink)|lowrite'
+                  '|dblink(_exec|_connect|_connect_u|_send_query)?|pg_file_.*|pg_logical_emit_message|pg_reload_conf'
+                  '|pg_rotate_logfile|pg_switch_wal|pg_promote|pg_create_.*_slot|pg_drop_replication_slot)$'
+  AND (p.proname !~ '^lo' OR current_setting('server_version_num')::int < 160000)
+  AND has_function_privilege(p.oid, 'EXECUTE')
+  AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper)
+HAVING count(*) > 0
+"""
+
 RESULT_TYPES = """
 SELECT wanted.position, format_type(wanted.type, wanted.modifier), t.typname, t.typtype::text, wanted.modifier
 FROM unnest(CAST(:types AS bigint[])::oid[], CAST(:modifiers AS int[])) WITH ORDINALITY
