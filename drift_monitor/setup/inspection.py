@@ -81,7 +81,8 @@ def inspect_table(source: Source, table: str, now: datetime, time_column: str | 
         found = _inspected(source, table, description, column, now)
         if isinstance(found, Inspection):
             return found
-        reasons.append(found)
+        if column.is_time or sounds_like_time(column.name) or time_column is not None:
+            reasons.append(found)
     if not source.read(_dataset(table), [], None).rows.sum():
         raise InputError(f"table {table!r} is empty: there is nothing yet that bins could be made from")
     raise InputError(f"table {table!r}: {_without_time(reasons)}")
@@ -93,7 +94,8 @@ def _ranked(source: Source, table: str, description: Description) -> list[Column
     ranked = []
     for position, info in enumerate(description.columns.values()):
         rank = _name_rank(info.name)
-        if info.is_time or (rank < len(_TIME_NAMES) and info.kind in (Kind.NUMERIC, Kind.CATEGORICAL)):
+        sounds = rank < len(_TIME_NAMES)
+        if info.is_time or info.kind is Kind.CATEGORICAL or (sounds and info.kind is Kind.NUMERIC):
             later = re.fullmatch(_LATER_TIMES, info.name, re.IGNORECASE) is not None
             ranked.append(((not info.is_time, later, rank, info.name not in indexed, position), info))
     return [info for _, info in sorted(ranked, key=lambda item: item[0])]
@@ -153,7 +155,7 @@ def _inspected(
             return f"{column.name!r}: no row has a time in it from {_PLAUSIBLE.year} until now"
         history = _history(source, dataset, found, is_daily=told.time_is_daily)
     except DatasetError as error:
-        return str(error)
+        return str(error).removeprefix(f"{dataset}: ")
     return Inspection(
         dataset=dataset,
         description=description,

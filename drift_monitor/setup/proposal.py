@@ -280,7 +280,8 @@ def _head(proposal: Proposal, url: str, now: datetime) -> Iterator[str]:
     yield "#"
     yield f"# The table has rows from {minute(history.start)}{more} to {minute(history.newest)} (UTC)."
     if history.later:
-        yield f"# {history.later:,} rows are dated after that, far from the others or in the future: nothing sees them."
+        those = "1 row is" if history.later == 1 else f"{history.later:,} rows are"
+        yield f"# {those} dated after that, far from the others or in the future: no monitor sees them."
     if now - history.newest > proposal.timing.window:
         last = _instant(history.end) if proposal.timing.pane < DAY else _instant(_midnight(history.end))
         yield "# It has none in the last window, so evaluations of now will find no data. Try one of then:"

@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import psycopg
@@ -15,12 +16,15 @@ import pytest
 from drift_monitor.config.loading import parse
 from drift_monitor.config.schema import Config, FixedRange, Trailing
 from drift_monitor.core.bins import Kind
-from drift_monitor.errors import InputError
+from drift_monitor.core.schedule import Span
+from drift_monitor.errors import DatasetError, InputError
 from drift_monitor.setup.proposal import Proposal, configuration, holds_password, propose
+from drift_monitor.sources.dataset import Dataset
 from drift_monitor.sources.source import Source
 from tests.sources.databases import make_source
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+NOW_OF_DAY = timedelta(hours=12)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ROWS_AT_ONCE = 500
 
@@ -350,3 +354,87 @@ def test_a_table_that_gets_no_rows_any_more_is_told_with_a_window_that_has_some(
     text = configuration(propose(source, "events", NOW), database[0], NOW + 100 * DAY)
 
     assert "--at 2026-11-20T12:00:00Z" in text
+
+
+def _rows(database: Any, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+    database[1](f"CREATE TABLE t ({columns})", ())
+    _insert(database[1], "t", rows)
+
+
+def test_a_time_column_can_be_named_and_a_wrong_name_is_answered_with_near_ones(database: Any, source: Source) -> None:
+    rows = [(_text(NOW - i * HOUR), _text(NOW - i * HOUR - DAY), i % 3) for i in range(100)]
+    _rows(database, "created_at timestamp, booked timestamp, x integer", rows)
+
+    assert propose(source, "t", NOW).inspection.time_column.name == "created_at"
+    assert propose(source, "t", NOW, "booked").inspection.time_column.name == "booked"
+    with pytest.raises(InputError, match="table 't' has no column 'bookd'; near that are 'booked'"):
+        propose(source, "t", NOW, "bookd")
+    with pytest.raises(InputError, match="'x': no row has a time in it"):
+        propose(source, "t", NOW, "x")
+
+
+@pytest.mark.parametrize("scale", [1, 1_000, 1_000_000, 1_000_000_000])
+def test_numbers_since_1970_are_seconds_or_parts_of_them(database: Any, source: Source, scale: int) -> None:
+    rows = [(int((NOW - i * HOUR).timestamp()) * scale, i % 3) for i in range(100)]
+    _rows(database, "created_at bigint, x integer", rows)
+
+    inspection = propose(source, "t", NOW).inspection
+    assert (inspection.time_column.name, inspection.history.newest) == ("created_at", NOW)
+
+
+def test_times_that_cannot_be_read_are_the_reason_that_is_told(postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as server:
+        server.execute("CREATE TABLE t AS SELECT '2026-11-01T00:00:00'::text AS created_at, 1 AS x")
+    source = make_source(postgresql_url)
+
+    with pytest.raises(InputError, match="time column 'created_at' is of type text, which is no time; use a query"):
+        propose(source, "t", NOW)
+    source.close()
+
+
+def test_dates_have_panes_of_whole_days_and_shorter_ones_are_refused(database: Any, source: Source) -> None:
+    rows = [(f"{NOW - i // 300 * DAY:%Y-%m-%d}", float(i % 97)) for i in range(9_000)]
+    _rows(database, f"day {'date' if 'postgresql' in database[0] else 'text'}, x double precision", rows)
+
+    proposal = propose(source, "t", NOW)
+    assert (proposal.timing.pane, proposal.timing.window, proposal.timing.min_rows) == (DAY, DAY, 200)
+    assert proposal.inspection.history.daily[-5:] == (300,) * 5
+    text = configuration(proposal, database[0], NOW)
+    assert "settle: 12h" in text
+    monitor = parse(text, environ={"DRIFT_SOURCE_URL": database[0]}).monitors[0]
+    dataset = Dataset(monitor="m", table="t", time_column="day", time_zone=ZoneInfo("UTC"))
+    assert source.read(dataset, [], [Span(NOW - NOW_OF_DAY - DAY, NOW - NOW_OF_DAY)]).rows.tolist() == [300]
+    assert monitor.pane == DAY
+    with pytest.raises(DatasetError, match="holds dates only, and a pane is shorter than a day; set `pane`"):
+        source.read(dataset, [], [Span(NOW - HOUR, NOW)])
+
+
+@pytest.mark.parametrize("far", ["2099-12-31 00:00:00", "2026-10-01 00:00:00"])
+def test_one_far_date_does_not_hide_the_table(database: Any, source: Source, far: str) -> None:
+    past = datetime(2024, 3, 1, tzinfo=UTC)
+    rows = [(_text(past - i * HOUR), i % 3) for i in range(3_000)]
+    _rows(database, "created_at timestamp, x integer", [*rows, (far, 1)])
+
+    proposal = propose(source, "t", NOW)
+    assert (proposal.inspection.history.newest, proposal.inspection.history.later) == (past, 1)
+    assert "# 1 row is dated after that" in configuration(proposal, database[0], NOW)
+
+
+def test_what_never_changes_and_what_only_grows_is_left_out_with_the_reason(database: Any, source: Source) -> None:
+    rows = [(_text(NOW - (3_000 - i) * HOUR / 4), 7, "EUR", i * 2.5, i % 3, 7 if i % 2 else None) for i in range(3_000)]
+    _rows(database, "at timestamp, fixed integer, currency text, odometer real, x integer, sometimes integer", rows)
+
+    left_out = dict(propose(source, "t", NOW).left_out)
+    assert left_out == {
+        "fixed": "it is always 7 in the reference",
+        "currency": "it is always 'EUR' in the reference",
+        "odometer": "grows with time, so that every window would differ from those before",
+    }
+
+
+def test_no_error_speaks_of_a_monitor_that_there_is_not(database: Any, source: Source) -> None:
+    database[1]("CREATE TABLE t (x integer)", ())
+    for given in ("t", "nope"):
+        with pytest.raises(InputError) as caught:
+            propose(source, given, NOW)
+        assert "monitor 'init'" not in str(caught.value) and "tried again" not in str(caught.value)

@@ -10,6 +10,7 @@ index shows UTC at both ends when an offset turns up in between, rather than to 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import compress
@@ -53,9 +54,11 @@ def time_axis(probed: Sequence[Any], zone: ZoneInfo | None, *, longest: int, ind
         return EpochTime(epoch_scale(max(map(abs, probed))))
     if not all(isinstance(value, str) for value in probed):
         return MIXED if any(isinstance(value, int | float) for value in probed) else NO_TIME
-    try:
-        times = [_parsed(value) for value in probed]
-    except ValueError:
+    times = []
+    for value in probed:
+        with suppress(ValueError):  # one that can't be read is named where a window meets it
+            times.append(_parsed(value))
+    if probed and not times:
         return NO_TIME
     if len({at.tzinfo is None for at in times}) > 1:
         return MIXED
