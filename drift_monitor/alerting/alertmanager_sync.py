@@ -14,6 +14,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from drift_monitor.alerting.annotations import SelfAlert
 from drift_monitor.alerting.episodes import firing_events, resolved_alert
 from drift_monitor.alerting.services import Services
 from drift_monitor.notify.alertmanager import AlertmanagerSender
@@ -78,9 +79,6 @@ def _state(services: Services, receivers: Collection[str]) -> Mapping[str, Seque
     """The alerts that each of these receivers is to be sent now; raises StoreError, with nothing half read."""
     state: dict[str, list[Alert]] = {name: [] for name in receivers}
     for monitor in services.config.monitors:
-        concerned = state.keys() & set(monitor.receivers)
-        if not concerned:
-            continue
         # Around a transaction of its own: an error of the store is told from one of ours only when it has left that.
         with apart(_logger, "The alerts of a monitor could not be rendered.", monitor=monitor.name):
             with services.store.read() as conn:
@@ -88,8 +86,14 @@ def _state(services: Services, receivers: Collection[str]) -> Mapping[str, Seque
                 sent = {(entry.receiver, entry.episode_id) for entry in entries if entry.state is LogState.SENT}
                 # Rendering reads the measurements: only where some receiver is to be sent them.
                 events = list(firing_events(services, conn, monitor)) if sent else []
-            for name in concerned:
-                state[name] += [event.alert for event in events if (name, event.episode_id) in sent]
+            for name in state:
+                state[name] += [
+                    event.alert
+                    for event in events
+                    if (name, event.episode_id) in sent
+                    # What is about a receiver goes to the others, whether the monitor names them or not.
+                    and (name in monitor.receivers or event.alert.labels["alertname"] == SelfAlert.RECEIVER)
+                ]
     fingerprints = {name: {alert.fingerprint for alert in alerts} for name, alerts in state.items()}
     with services.store.read() as conn:
         ended = notification_log.ended_since(conn, services.store.now(conn) - SENT_AFTER_END, tuple(receivers))

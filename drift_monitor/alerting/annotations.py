@@ -255,14 +255,15 @@ _FEATURE_DASHBOARD, _OVERVIEW_DASHBOARD = "drift-feature", "drift-overview"
 
 
 class SelfAlert(StrEnum):
-    """An alert about a monitor itself; the value is its rule and its `alertname`."""
+    """An alert about a monitor itself, or a receiver of it; the value is its rule and its `alertname`."""
 
     FAILING = "MonitorFailing"
     STALE = "MonitorStale"
+    RECEIVER = "ReceiverFailing"
 
     @property
     def metric(self) -> str:
-        return "failing" if self is SelfAlert.FAILING else "stale"
+        return {SelfAlert.FAILING: "failing", SelfAlert.STALE: "stale", SelfAlert.RECEIVER: "receiver"}[self]
 
 
 def drift_labels(monitor: MonitorConfig, feature: str, segment: str, rule: Rule) -> dict[str, str]:

@@ -9,7 +9,8 @@ Alertmanager receives state instead of notifications: `alertmanager_sync` sends 
 One delivery: claim an outbox row, send it outside any transaction, settle it; and when to try again.
 
 A crash between sending and settling sends it again with the same id: at least once, and the receiver can tell. Order
-holds for each monitor and receiver. A refusal for good and a day without success are `dead`, counted and shown.
+holds for each monitor and receiver. A refusal for good and a day without success are `dead`, counted and shown: those
+behind have their turn, and what still fires is told again later, rendered anew (`repeat`).
 
 A failed delivery waits with full jitter: the ceiling doubles from 2 s to 5 min, and the wait is drawn between 1 s and
 the ceiling, so that many notifications that failed together don't come back together. A receiver that says `Retry-
@@ -18,9 +19,11 @@ After` is given that time, up to an hour.
 
 import logging
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from http import HTTPStatus
 
 from drift_monitor.alerting.services import Services
 from drift_monitor.alerting.silences import covering
@@ -29,6 +32,7 @@ from drift_monitor.errors import DeliveryError, DeliveryFailure
 from drift_monitor.notify.message import Alert, AlertStatus, NotificationKey, alert_document, messages
 from drift_monitor.store import notification_log, outbox, silences
 from drift_monitor.store.connection import Transaction
+from drift_monitor.store.connection import now as store_now
 from drift_monitor.store.notification_log import LogEntry, LogState
 from drift_monitor.store.outbox import ClaimedNotification, Delivery, DeliveryOutcome, Notification, NotificationState
 from drift_monitor.store.silences import Silence
@@ -86,9 +90,20 @@ def dispatch(
             _decide(event, receiver, entry_of.get((event.episode_id, name)), active_silences, is_past=context.is_past)
             for event in events
         ]
+        told: Mapping[str, str] = {}
         if not receiver.is_told_the_state:
             # In the transaction of what caused the events: no state without its message, no message without its state.
-            outbox.add(conn, _notifications(services, context, receiver, decisions))
+            notifications = _notifications(services, context, receiver, decisions)
+            outbox.add(conn, notifications)
+            told = {
+                alert["fingerprint"]: notification.id
+                for notification in notifications
+                if notification.state is NotificationState.PENDING
+                for alert in notification.body["alerts"]
+            }
+        for event in events:
+            if not event.is_beginning and event.alert.fingerprint in told:
+                notification_log.end_told(conn, event.episode_id, name, told[event.alert.fingerprint])
         begun = [
             LogEntry(
                 episode_id=decision.event.episode_id,
@@ -96,6 +111,7 @@ def dispatch(
                 state=decision.state,
                 at=now,
                 alert=alert_document(decision.event.alert),
+                notification=told.get(decision.event.alert.fingerprint),
             )
             for decision in decisions
             if decision.event.is_beginning
@@ -112,7 +128,8 @@ def _decide(
     is_past: bool,
 ) -> Decision:
     if not event.is_beginning:
-        if entry is not None and entry.state is LogState.SENT:
+        was_refused = entry is not None and entry.is_refused and entry.delivered_at is None
+        if entry is not None and entry.state is LogState.SENT and not was_refused:
             return Decision(event=event, reason=None, state=LogState.SENT)
         return Decision(event=event, reason=BEGINNING_NOT_SENT, state=LogState.WITHHELD)
     silence = covering(active_silences, event.alert.labels)
@@ -183,17 +200,39 @@ def deliver_next(
     """Send the next notification that may be sent (to the receivers, of the monitors named); False if there is none."""
     # Of those that there are: a reload may have taken one away since it was named.
     names = tuple(name for name in services.senders if receivers is None or name in receivers)
-    claimed = services.store.transact(
-        lambda conn: outbox.claim(conn, services.owner, lease, receivers=names, monitors=monitors)
-    )
+    claimed = services.store.transact(partial(_claim, services, lease, names, monitors))
     if claimed is None:
         return False
     services.observe_step(Step.SEND_CLAIMED, claimed.notification.id)
     result = _send(services, claimed)
     services.observe_step(Step.SEND_POSTED, claimed.notification.id)
-    services.store.transact(lambda conn: outbox.settle(conn, claimed, result))
+    services.store.transact(partial(_settle, claimed, result))
     services.observe_step(Step.SEND_SETTLED, claimed.notification.id)
     return True
+
+
+def _claim(
+    services: Services,
+    lease: timedelta,
+    receivers: Collection[str],
+    monitors: Collection[str] | None,
+    conn: Transaction,
+) -> ClaimedNotification | None:
+    """The next one that is still owed: of ends, that is where the receiver has accepted a beginning."""
+    while claimed := outbox.claim(conn, services.owner, lease, receivers=receivers, monitors=monitors):
+        notification = claimed.notification
+        if notification.body.get("status") != AlertStatus.RESOLVED or notification_log.is_owed(conn, notification.id):
+            return claimed
+        outbox.withhold(conn, claimed, BEGINNING_NOT_SENT)
+    return None
+
+
+def _settle(claimed: ClaimedNotification, result: Delivery, conn: Transaction) -> None:
+    if not outbox.settle(conn, claimed, result) or result.outcome is DeliveryOutcome.RETRY:
+        return
+    accepted = result.outcome is DeliveryOutcome.SENT
+    if accepted or result.status_code != HTTPStatus.GONE:  # who is gone is told nothing again
+        notification_log.settled(conn, claimed.notification.id, store_now(conn), accepted=accepted)
 
 
 def _send(services: Services, claimed: ClaimedNotification) -> Delivery:

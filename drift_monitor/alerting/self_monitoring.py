@@ -23,7 +23,7 @@ from drift_monitor.core.rules import Severity
 from drift_monitor.core.schedule import interval
 from drift_monitor.core.times import format_duration
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
-from drift_monitor.store import alerts, monitors, runs
+from drift_monitor.store import alerts, monitors, notification_log, outbox, runs
 from drift_monitor.store.alerts import AlertKey, Episode
 from drift_monitor.store.connection import Transaction
 from drift_monitor.telemetry.logs import apart
@@ -85,11 +85,21 @@ def _write(services: Services, monitor: MonitorConfig, watching_since: datetime,
             events.append(AlertEvent(episode_id=episode.id, alert=_alert(services, monitor, episode, condition)))
     for episode in ended:
         alerts.close_episode(conn, episode.id, window=now, reason=RECOVERED)
-        fired, text = _alert(services, monitor, episode, None), f"{monitor.name}: its evaluations succeed again"
+        is_receiver = episode.key.rule == SelfAlert.RECEIVER
+        text = (
+            "The receiver accepts messages again" if is_receiver else f"{monitor.name}: its evaluations succeed again"
+        )
+        fired = _alert(services, monitor, episode, None)
         annotations = {**fired.annotations, "summary": text, "description": f"{text}, since {minute(now)} UTC."}
         alert = replace(fired, status=AlertStatus.RESOLVED, annotations=annotations, ends_at=now)
         events.append(AlertEvent(episode_id=episode.id, alert=alert))
-    dispatch(services, conn, Context(monitor=monitor.name, window_end=now, revision=0), monitor.receivers, events)
+    context = Context(monitor=monitor.name, window_end=now, revision=0)
+    about_receivers = {event.episode_id for event in events if event.alert.labels["alertname"] == SelfAlert.RECEIVER}
+    own = [event for event in events if event.episode_id not in about_receivers]
+    dispatch(services, conn, context, monitor.receivers, own)
+    for event in events:
+        if event.episode_id in about_receivers:
+            dispatch(services, conn, replace(context, repeated_at=now), _others(services, conn, event), [event])
 
 
 def _changes(
@@ -99,7 +109,7 @@ def _changes(
     conditions = {condition.kind: condition for condition in _examine(services, conn, monitor, watching_since)}
     opened = {SelfAlert(episode.key.rule): episode for episode in _open_episodes(conn, monitor)}
     # Who fails can't succeed: that it is stale, too, would page twice for one cause.
-    beginning = {SelfAlert.FAILING} if SelfAlert.FAILING in conditions else set(conditions)
+    beginning = set(conditions) - ({SelfAlert.STALE} if SelfAlert.FAILING in conditions else set())
     return (
         tuple(conditions[kind] for kind in sorted(beginning - opened.keys())),
         tuple(opened[kind] for kind in sorted(opened.keys() - conditions.keys())),
@@ -127,6 +137,18 @@ def _examine(
         )
         summary = f"{monitor.name}: its evaluations fail"
         conditions.append(Condition(kind=SelfAlert.FAILING, summary=summary, description=description))
+    # The first monitor that names a receiver tells of it, and not each.
+    own = [name for name in monitor.receivers if _first_naming(services, name) == monitor.name]
+    refusing = [found for found in outbox.refusing(conn) if found.receiver in own] if own else []
+    if refusing:
+        names = ", ".join(found.receiver for found in refusing)
+        description = " ".join(
+            f"{found.receiver} has accepted none of {found.tries} tries since {minute(found.since)} UTC. "
+            f"The last error: {found.last_error}."
+            for found in refusing
+        )
+        summary = f"Receiver {names} accepts no message"
+        conditions.append(Condition(kind=SelfAlert.RECEIVER, summary=summary, description=description))
     last = runs.last_done(conn, monitor.name)
     success = last.finished_at if last else None
     signs = (success, monitors.enabled_at(conn, monitor.name), watching_since)
@@ -139,6 +161,19 @@ def _examine(
         summary = f"{monitor.name}: nothing was evaluated for more than {STALE_INTERVALS} intervals"
         conditions.append(Condition(kind=SelfAlert.STALE, summary=summary, description=description))
     return conditions
+
+
+def _others(services: Services, conn: Transaction, event: AlertEvent) -> Sequence[str]:
+    """Who is told that a receiver fails: all that don't; and of its end those who know."""
+    if event.is_beginning:
+        failing = {found.receiver for found in outbox.refusing(conn)}
+        return [receiver.name for receiver in services.config.receivers if receiver.name not in failing]
+    entries = notification_log.of_episodes(conn, [event.episode_id])
+    return [entry.receiver for entry in entries if entry.receiver in services.senders]
+
+
+def _first_naming(services: Services, receiver: str) -> str | None:
+    return next((monitor.name for monitor in services.config.monitors if receiver in monitor.receivers), None)
 
 
 def _alert(services: Services, monitor: MonitorConfig, episode: Episode, condition: Condition | None) -> Alert:

@@ -91,6 +91,7 @@ class Status:
     next_window_ends: Mapping[str, datetime]
     references_built: Mapping[str, datetime]
     queues: Sequence[outbox.Queue]
+    refusing: Collection[str]  # receivers that accept nothing any more
 
     @cached_property
     def firing(self) -> Collection[tuple[str, AlertKey]]:
@@ -131,6 +132,7 @@ def read_status(conn: Transaction, configured: Collection[MonitorConfig]) -> Sta
         next_window_ends={one.name: one.next_window_end for one in monitors.listed(conn) if one.next_window_end},
         references_built=status.references_built(conn),
         queues=outbox.queues(conn),
+        refusing={found.receiver for found in outbox.refusing(conn)},
     )
 
 

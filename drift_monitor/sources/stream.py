@@ -1,11 +1,9 @@
-"""Rows in bounded batches become counts or profiles here, and no row is kept.
+"""Rows in bounded batches become counts here, and no row is kept.
 
 This is also the plainest statement of what counting means: a number belongs to the last edge that is not above it, in
-the number's own type; a label to its ordinal; what is neither is invalid; NULL is missing. What binning has to know of
-values before is observed in bounded memory: range and sample of numbers, counts of labels.
+the number's own type; a label to its ordinal; what is neither is invalid; NULL is missing.
 """
 
-import math
 from collections import Counter as Multiset
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, Number, NumericBins, ValueType
+from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, NumericBins
 from drift_monitor.core.distribution import Counts
 from drift_monitor.sources.dataset import Counter, Scan
 from drift_monitor.sources.dialects.base import StatementRefused, StreamAxis
@@ -26,9 +24,7 @@ from drift_monitor.sources.dialects.values import (
     INT64_MAX,
     INT64_MIN,
     MARK,
-    ceiling_float,
     float_edges,
-    floor_float,
     integer_edges,
     label_of,
     truth_of,
@@ -40,11 +36,8 @@ Rows = Sequence[tuple[Any, ...]]
 
 CELLS_PER_BATCH = 40_000  # values read at a time: few enough for the processor's cache, enough for numpy
 LONGEST_BATCH = 5_000
-LARGEST_EXACT = 2**53  # from here on two integers may be the same float
 MOST_FORMS, LONGEST_FORM = 3, 40  # of times that can't be read, in an error
 MOST_CUTS = 4  # pieces of a batch that are worth counting one by one
-# Labels counted at a time; beyond, the rarer half is let go, and the rest counted again in a second pass.
-MOST_DISTINCT = 100_000
 
 
 def stream_statement(scan: Scan, values: Sequence["sa.ColumnElement[Any]"]) -> "sa.Select[Any]":
@@ -257,12 +250,12 @@ class _LookupBinner:
 
     def ordinals(self, values: Sequence[Any]) -> Ordinals:
         find = self.ordinal
-        if _are_texts(values):
+        if are_texts(values):
             find = {value: self.ordinal(value) for value in set(values)}.__getitem__
         return np.fromiter(map(find, values), dtype=np.int64, count=len(values))
 
     def counts(self, values: Sequence[Any]) -> Counts:
-        if not _are_texts(values):
+        if not are_texts(values):
             return np.bincount(self.ordinals(values), minlength=self.size)
         counts = np.zeros(self.size, dtype=np.int64)
         for value, rows in Multiset(values).items():
@@ -270,134 +263,6 @@ class _LookupBinner:
         return counts
 
 
-def _are_texts(values: Sequence[Any]) -> bool:
+def are_texts(values: Sequence[Any]) -> bool:
     """Whether values that are equal are the same: 1, 1.0 and True are not."""
     return set(map(type, values)) <= {str, NoneType}
-
-
-class RowLottery:
-    """Which rows of a stream are in a uniform sample, without knowing how many there will be.
-
-    Every row draws a number; rows below a limit are in; when there are too many, the limit is halved. The generator is
-    seeded, so that the same rows in the same order make the same sample.
-    """
-
-    def __init__(self, target: int) -> None:
-        self.limit = 1.0
-        self._kept = np.empty(0)
-        self._target = target
-        self._random = np.random.default_rng(1)
-
-    def draw(self, rows: int) -> NDArray[np.float64]:
-        """The draws of the next rows; `limit` holds for them and for all before."""
-        draws = self._random.random(rows)
-        self._kept = np.concatenate([self._kept, draws[draws < self.limit]])
-        while self._kept.size > 2 * self._target:
-            self.limit /= 2
-            self._kept = self._kept[self._kept < self.limit]
-        return draws
-
-
-class NumberObserver:
-    """The range and a sample of one feature's finite numbers."""
-
-    def __init__(self, value_type: ValueType) -> None:
-        self._type = value_type
-        self._smallest: Number | None = None
-        self._largest: Number | None = None
-        self._values: list[NDArray[Any]] = []
-        self._draws: list[NDArray[np.float64]] = []
-        self._limit = 1.0
-        self._fractions = False
-        self._largest_integer = 0
-
-    def add(self, values: Sequence[Any], draws: NDArray[np.float64], limit: float) -> None:
-        """Look at a batch."""
-        numbers, finite = self._numbers(values)
-        chosen = finite & (draws < limit)
-        self._values.append(numbers[chosen])
-        self._draws.append(draws[chosen])
-        if limit < self._limit:
-            self._limit = limit
-            kept = [draws < limit for draws in self._draws]
-            self._values = [values[mask] for values, mask in zip(self._values, kept, strict=True)]
-            self._draws = [draws[mask] for draws, mask in zip(self._draws, kept, strict=True)]
-
-    @property
-    def value_type(self) -> ValueType:
-        """The column's type, or the one that its numbers have where that would take them for one another."""
-        if not self._fractions and (self._type is ValueType.INTEGER or self._largest_integer > LARGEST_EXACT):
-            return ValueType.INTEGER
-        return ValueType.FLOAT
-
-    @property
-    def ends(self) -> tuple[Number | None, Number | None]:
-        """The smallest and the largest finite number, never inside of them."""
-        if self._smallest is None or self._largest is None or self.value_type is ValueType.INTEGER:
-            return self._smallest, self._largest
-        return floor_float(self._smallest), ceiling_float(self._largest)
-
-    @property
-    def sample(self) -> NDArray[Any]:
-        """Finite numbers of that type."""
-        if self.value_type is ValueType.FLOAT:
-            return np.concatenate([values.astype(np.float64) for values in self._values] or [np.empty(0)])
-        whole = [values if values.dtype.kind == "i" else [_whole(value) for value in values] for values in self._values]
-        return np.concatenate([np.array(values, dtype=np.int64) for values in whole] or [np.empty(0, dtype=np.int64)])
-
-    def _numbers(self, values: Sequence[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """The values as numbers, and which of them are finite numbers at all."""
-        types = set(map(type, values))
-        if types == {int}:
-            integers = np.array(values, dtype=np.int64)
-            self._reach(int(integers.min()), int(integers.max()))
-            return integers, np.ones(len(values), dtype=np.bool_)
-        if types <= {float, NoneType}:
-            numbers = np.array(values, dtype=np.float64)
-            finite = np.isfinite(numbers)
-        else:
-            finite = np.array([type(value) in (int, float) and math.isfinite(value) for value in values])
-            numbers = np.array([value if is_one else 0 for value, is_one in zip(values, finite, strict=True)], object)
-        if finite.any():
-            found = numbers[finite]
-            self._reach(*(end if isinstance(end, int) else float(end) for end in (found.min(), found.max())))
-            self._fractions = self._fractions or bool(np.any(found // 1 != found))
-        return numbers, finite
-
-    def _reach(self, low: Number, high: Number) -> None:
-        self._smallest = low if self._smallest is None else min(self._smallest, low)
-        self._largest = high if self._largest is None else max(self._largest, high)
-        self._largest_integer = max([self._largest_integer, *(abs(end) for end in (low, high) if isinstance(end, int))])
-
-
-def _whole(number: Number) -> int:
-    return min(max(int(number), INT64_MIN), INT64_MAX)
-
-
-class LabelObserver:
-    """How often each label of one feature occurs; exact as long as `overflown` is False."""
-
-    def __init__(self) -> None:
-        self.overflown = False
-        self._counts: Multiset[Any] = Multiset()
-        self._candidates: frozenset[str] | None = None
-
-    def add(self, values: Sequence[Any]) -> None:
-        """Look at a batch."""
-        counted = Multiset(values if _are_texts(values) else map(label_of, values))
-        counted.pop(None, None)
-        if self._candidates is not None:
-            counted = Multiset({label: rows for label, rows in counted.items() if label in self._candidates})
-        self._counts.update(counted)
-        if len(self._counts) > MOST_DISTINCT:
-            self.overflown = True
-            self._counts = Multiset(dict(self._counts.most_common(MOST_DISTINCT // 2)))
-
-    def start_again(self, most: int) -> None:
-        """Count only the most frequent labels so far, from the first row."""
-        self._candidates = frozenset(label for label, _ in self.most_common(most))
-        self._counts = Multiset()
-
-    def most_common(self, most: int) -> list[tuple[str, int]]:
-        """The most frequent labels, ties by label."""
-        return sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))[:most]

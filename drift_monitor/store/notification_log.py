@@ -14,10 +14,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Column, Connection, Row, Select, func, select, update
 
 from drift_monitor.store.columns import insertion
-from drift_monitor.store.schema import episode, notification_log
+from drift_monitor.store.outbox import NotificationState
+from drift_monitor.store.schema import episode, notification_log, outbox
 
 
 class LogState(StrEnum):
@@ -30,13 +31,21 @@ class LogState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LogEntry:
-    """One receiver and one episode. `alert` is the firing alert as notifications write it."""
+    """One receiver and one episode. `alert` is the firing alert as notifications write it.
+
+    `notification`: the message that told it last. `delivered_at`: when one about it was first accepted. `refusals`: how
+    many were refused since one was accepted; `is_refused`: the last one is among them.
+    """
 
     episode_id: str
     receiver: str
     state: LogState
     at: datetime
     alert: Mapping[str, Any]
+    notification: str | None = None
+    delivered_at: datetime | None = None
+    refusals: int = 0
+    is_refused: bool = False
 
 
 def save(connection: Connection, entries: Sequence[LogEntry]) -> None:
@@ -44,7 +53,7 @@ def save(connection: Connection, entries: Sequence[LogEntry]) -> None:
     if not entries:
         return
     statement = insertion(connection.dialect.name, notification_log)
-    changed = {name: statement.excluded[name] for name in ("state", "at", "alert")}
+    changed = {name: statement.excluded[name] for name in ("state", "at", "alert", "notification")}
     connection.execute(
         statement.on_conflict_do_update(index_elements=["episode_id", "receiver"], set_=changed).returning(
             notification_log.c.episode_id  # rows of one statement: SQLAlchemy gathers them where something comes back
@@ -56,20 +65,49 @@ def save(connection: Connection, entries: Sequence[LogEntry]) -> None:
                 "state": entry.state.value,
                 "at": entry.at,
                 "alert": entry.alert,
+                "notification": entry.notification,
             }
             for entry in entries
         ],
     )
 
 
+def end_told(connection: Connection, episode: str, receiver: str, notification: str) -> None:
+    """Write which message tells the end of an episode."""
+    connection.execute(
+        update(notification_log)
+        .where(notification_log.c.episode_id == episode, notification_log.c.receiver == receiver)
+        .values(notification=notification)
+    )
+
+
+def settled(connection: Connection, notification: str, at: datetime, *, accepted: bool) -> None:
+    """Write what became of a message about all episodes that it told."""
+    accepts = {"delivered_at": func.coalesce(notification_log.c.delivered_at, at), "refusals": 0}
+    refuses = {"refusals": notification_log.c.refusals + 1, "at": at}
+    connection.execute(
+        update(notification_log)
+        .where(notification_log.c.notification == notification)
+        .values(**(accepts if accepted else refuses))
+    )
+
+
+def is_owed(connection: Connection, notification: str) -> bool:
+    """Whether a message of ends is about any beginning that was accepted."""
+    rows = connection.execute(
+        select(notification_log.c.delivered_at).where(notification_log.c.notification == notification)
+    ).all()
+    return not rows or any(row.delivered_at is not None for row in rows)
+
+
 def of_episodes(connection: Connection, ids: Collection[str]) -> tuple[LogEntry, ...]:
     """What receivers know of these episodes."""
-    return _read(connection, select(notification_log).where(notification_log.c.episode_id.in_(ids)))
+    return _read(connection, _entries().where(notification_log.c.episode_id.in_(ids)))
 
 
 def of_open_episodes(connection: Connection, monitor: str) -> tuple[LogEntry, ...]:
     """What receivers know of a monitor's open episodes."""
-    entries = select(notification_log).join(episode, notification_log.c.episode_id == episode.c.id)
+    entries = _entries().join(episode, notification_log.c.episode_id == episode.c.id)
     return _read(connection, entries.where(episode.c.monitor == monitor, episode.c.closed_window.is_(None)))
 
 
@@ -78,7 +116,7 @@ def ended_since(
 ) -> tuple[tuple[LogEntry, datetime], ...]:
     """What was sent to these receivers of episodes that ended at or after `moment`, each with its last window's end."""
     ended = (
-        select(notification_log, episode.c.closed_window)
+        _entries(episode.c.closed_window)
         .join(episode, notification_log.c.episode_id == episode.c.id)
         .where(
             episode.c.closed_at >= moment,
@@ -98,6 +136,12 @@ def last_change(connection: Connection) -> tuple[datetime | None, datetime | Non
     return row[0], row[1]
 
 
+def _entries(*more: Column[Any]) -> Select[Any]:
+    refused = func.coalesce(outbox.c.state, "") == NotificationState.DEAD.value
+    log = notification_log.outerjoin(outbox, outbox.c.id == notification_log.c.notification)
+    return select(notification_log, refused.label("is_refused"), *more).select_from(log)
+
+
 def _read(connection: Connection, statement: Select[Any]) -> tuple[LogEntry, ...]:
     rows = connection.execute(statement.order_by(notification_log.c.episode_id, notification_log.c.receiver))
     return tuple(_entry(row) for row in rows)
@@ -110,4 +154,8 @@ def _entry(row: Row[Any]) -> LogEntry:
         state=LogState(row.state),
         at=row.at,
         alert=row.alert,
+        notification=row.notification,
+        delivered_at=row.delivered_at,
+        refusals=row.refusals,
+        is_refused=bool(row.is_refused),
     )

@@ -224,6 +224,12 @@ def settle(connection: Connection, claimed: ClaimedNotification, result: Deliver
     return connection.execute(update(outbox).where(_is_held(claimed)).values(**values)).rowcount == 1
 
 
+def withhold(connection: Connection, claimed: ClaimedNotification, reason: str) -> None:
+    """Keep a claimed notification back for good: it has become pointless."""
+    values = {"lease_until": None, "state": NotificationState.SUPPRESSED.value, "reason": reason}
+    connection.execute(update(outbox).where(_is_held(claimed)).values(**values))
+
+
 def release(connection: Connection, claimed: ClaimedNotification) -> bool:
     """Give an unsent notification back at once: shutting down. False where the lease had passed on."""
     values = {"lease_until": None, "attempts": outbox.c.attempts - 1}
@@ -242,6 +248,49 @@ def queues(connection: Connection) -> tuple[Queue, ...]:
         Queue(receiver=receiver, integration=integration, length=length, oldest=oldest)
         for receiver, integration, length, oldest in rows
     )
+
+
+REFUSED_TRIES, REFUSED_FOR = 3, timedelta(minutes=5)  # a restart of a receiver is none that accepts nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusing:
+    """A receiver that has accepted nothing since some tries began to fail."""
+
+    receiver: str
+    tries: int
+    since: datetime
+    last_error: str
+
+
+def refusing(connection: Connection) -> tuple[Refusing, ...]:
+    """Receivers that accept nothing any more: all their tries of a day have failed, some of them minutes ago."""
+    moment = now(connection)
+    since = moment - timedelta(days=1)
+    tries = select(outbox.c.receiver, delivery).join(outbox, outbox.c.id == delivery.c.outbox_id)
+    recent = tries.where(delivery.c.at >= since).subquery()
+    accepted = (
+        select(recent.c.receiver, func.max(recent.c.at).label("at"))
+        .where(recent.c.outcome == DeliveryOutcome.SENT.value)
+        .group_by(recent.c.receiver)
+        .subquery()
+    )
+    failed = (
+        select(recent.c.receiver, recent.c.at, recent.c.error)
+        .outerjoin(accepted, accepted.c.receiver == recent.c.receiver)
+        .where(or_(accepted.c.at.is_(None), recent.c.at > accepted.c.at))
+        .order_by(recent.c.at)
+    )
+    found: dict[str, Refusing] = {}
+    for receiver, at, error in connection.execute(failed):
+        before = found.get(receiver)
+        found[receiver] = Refusing(
+            receiver=receiver,
+            tries=before.tries + 1 if before else 1,
+            since=before.since if before else at,
+            last_error=error or "",
+        )
+    return tuple(of for of in found.values() if of.tries >= REFUSED_TRIES and moment - of.since >= REFUSED_FOR)
 
 
 def states(connection: Connection) -> Mapping[tuple[str, NotificationState], int]:

@@ -269,7 +269,12 @@ notification_log: Final = Table(
     _needed("at", Instant),
     # The alert as it was written for the receiver: what an end of the episode refers to.
     _needed("alert", JsonColumn),
+    # The message that told it last, when one of them was accepted, and how many were refused since.
+    Column("notification", Text),
+    Column("delivered_at", Instant),
+    Column("refusals", Integer, nullable=False, server_default="0"),
     Index("ix_notification_log_at", "at"),
+    Index("ix_notification_log_notification", "notification"),
 )
 
 acknowledgement: Final = Table(

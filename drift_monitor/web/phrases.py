@@ -11,6 +11,7 @@ from drift_monitor.queries.status import Unmeasured
 
 SELF_ALERT_TEXTS: Final = {
     SelfAlert.FAILING.value: "its evaluations fail",
+    SelfAlert.RECEIVER.value: "one of its receivers accepts no message",
     SelfAlert.STALE.value: "nothing has evaluated it for more than three intervals",
 }
 UNMEASURED_TEXTS: Final = {

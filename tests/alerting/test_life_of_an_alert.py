@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -76,16 +77,7 @@ def pass_time(bench: Bench, interval: timedelta) -> None:
     def work(conn: Any) -> None:
         (episode,) = [one for one in bench.episodes() if one.closed_window is None]
         known = notification_log.of_episodes(conn, [episode.id])
-        earlier = [
-            notification_log.LogEntry(
-                episode_id=one.episode_id,
-                receiver=one.receiver,
-                state=one.state,
-                at=one.at - interval,
-                alert=one.alert,
-            )
-            for one in known
-        ]
+        earlier = [replace(one, at=one.at - interval) for one in known]
         notification_log.save(conn, earlier)
 
     bench.services.store.transact(work)

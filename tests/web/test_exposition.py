@@ -66,6 +66,7 @@ def test_every_family_has_the_name_and_labels_users_build_on() -> None:
         "drift_monitor_next_run_timestamp_seconds": ["monitor"],
         "drift_monitor_last_duration_seconds": ["monitor"],
         "drift_notifications_queue_length": ["integration", "receiver"],
+        "drift_receiver_failing": ["integration", "receiver"],
         "drift_notifications_queue_oldest_timestamp_seconds": ["integration", "receiver"],
     }
     shown = {name: [label for label, _ in labels] for name, labels in samples(expose(a_snapshot(), NOON))}

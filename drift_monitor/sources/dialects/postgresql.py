@@ -246,7 +246,7 @@ class PostgreSQL(PushDialect):
 
     def time_axis(self, info: ColumnInfo, zone: ZoneInfo | None, probed: Sequence[Any]) -> TimeAxis | Failure:
         if info.native == ZONED:
-            return PostgresqlTime(None)
+            return PostgresqlTime(None, is_daily=False)
         if info.native in EPOCHS:
             return PostgresqlEpoch(epoch_scale(float(probed[0][0] or 0)), EPOCHS[info.native]())
         if info.native not in NAIVE_TIMES:
@@ -331,7 +331,7 @@ class PostgresqlTime(PushAxis):
     """A timestamp column, with a time zone of its own (`zone` is None) or by the source's."""
 
     zone: ZoneInfo | None
-    is_daily: bool = False
+    is_daily: bool
 
     @property
     def naive(self) -> bool:  # type: ignore[override]

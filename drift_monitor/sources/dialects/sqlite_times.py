@@ -65,7 +65,7 @@ def time_axis(probed: Sequence[Any], zone: ZoneInfo | None, *, longest: int, ind
     if times and times[0].tzinfo is None:
         is_daily = longest == len("2026-03-01")
         return TextTime(zone, indexed=indexed, offsets=False, is_daily=is_daily) if zone is not None else NAIVE
-    return TextTime(None, indexed=indexed, offsets=any(at.utcoffset() for at in times))
+    return TextTime(None, indexed=indexed, offsets=any(at.utcoffset() for at in times), is_daily=False)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class TextTime(StreamAxis):
     zone: ZoneInfo | None
     indexed: bool
     offsets: bool
-    is_daily: bool = False
+    is_daily: bool
 
     @property
     def naive(self) -> bool:  # type: ignore[override]

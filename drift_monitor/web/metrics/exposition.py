@@ -209,6 +209,7 @@ def _queue_lines(queues: Sequence[QueueSnapshot]) -> Iterator[str]:
         labels = f'receiver="{_clean(queue.receiver)}",integration="{_clean(queue.integration)}"'
         yield from _line(families.QUEUE_LENGTH, labels, queue.length)
         yield from _line(families.QUEUE_OLDEST, labels, queue.oldest_at)
+        yield from _line(families.RECEIVER_FAILING, labels, float(queue.is_failing))
 
 
 def _monitor_lines(monitor: MonitorSnapshot) -> Iterator[str]:

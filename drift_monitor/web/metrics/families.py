@@ -85,6 +85,9 @@ QUEUE_OLDEST = _gauge(
     "When the oldest undelivered notification was written; absent if there is none.",
     _RECEIVER,
 )
+RECEIVER_FAILING = _gauge(
+    "drift_receiver_failing", "1 if the receiver accepts nothing any more, whatever it is sent.", _RECEIVER
+)
 
 _KL, *_OTHERS = dict.fromkeys(family for family, _ in DIVERGENCES.values())  # both KL share one, and its noise floor
 FAMILIES = (
@@ -111,4 +114,5 @@ FAMILIES = (
     LAST_DURATION,
     QUEUE_LENGTH,
     QUEUE_OLDEST,
+    RECEIVER_FAILING,
 )

@@ -105,6 +105,7 @@ class QueueSnapshot:
     integration: str
     length: int
     oldest_at: datetime | None = None
+    is_failing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +150,7 @@ def read_snapshot(services: Readable) -> Snapshot:
                 integration=receiver.integration,
                 length=sum(queue.length for queue in own),
                 oldest_at=min((queue.oldest for queue in own if queue.oldest), default=None),
+                is_failing=receiver.name in status.refusing,
             )
         )
     monitors = tuple(_monitor_snapshot(monitor, status) for monitor in services.config.monitors)

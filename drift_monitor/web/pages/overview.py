@@ -146,7 +146,7 @@ def _receivers(conn: Transaction, services: Readable, status: Status, at: dateti
                 dead=states.get((name, NotificationState.DEAD), 0),
                 suppressed=states.get((name, NotificationState.SUPPRESSED), 0),
                 sent=states.get((name, NotificationState.SENT), 0),
-                is_late=oldest is not None and at - oldest > _LATE,
+                is_late=name in status.refusing or (oldest is not None and at - oldest > _LATE),
             )
         )
     return rows
