@@ -9,8 +9,8 @@ from typing import Final
 
 from drift_monitor.core.bins import Bin, Number, Reserved
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.divergence import Metric
-from drift_monitor.core.rules import Rule
+from drift_monitor.core.divergence import Estimate, Metric
+from drift_monitor.core.rules import Comparand, Rule
 from drift_monitor.core.times import format_duration
 
 NOTHING: Final = "–"
@@ -72,6 +72,28 @@ def amount(metric: Metric, value: float | None, digits: int = 3) -> str:
 def with_unit(metric: Metric, text: str) -> str:
     """The text of a value, with the unit where it is one that people read."""
     return f"{text} nats" if metric.unit == "nats" else text
+
+
+def held(rule: Rule) -> str:
+    """Which number of a divergence a rule holds against its threshold; empty for what has one number only."""
+    if not rule.metric.is_divergence:
+        return ""
+    match rule.on:
+        case Comparand.LOWER_BOUND:
+            return "lower bound" if rule.above is not None else "upper bound"
+        case Comparand.CORRECTED:
+            return "value less the noise floor"
+    return "value"
+
+
+def against(rule: Rule, estimate: Estimate, observed: float | None) -> str:
+    """What was measured and what is held against what: `PSI 0.34 (95 %: 0.31 to 0.37), lower bound 0.31 above 0.1`."""
+    seen = "unknown" if observed is None else amount(rule.metric, observed, 4)
+    if not held(rule):
+        return f"{rule.metric.label} {seen}, threshold {rule.side} {threshold(rule)}"
+    interval = "" if estimate.low is None else f" (95 %: {number(estimate.low)} to {number(estimate.high)})"
+    limit = f"threshold {rule.side} {threshold(rule)}"
+    return f"{rule.metric.label} {number(estimate.value)}{interval}, {held(rule)} {seen}, {limit}"
 
 
 def threshold(rule: Rule, factor: float = 1.0) -> str:

@@ -25,7 +25,9 @@ from drift_monitor.comparison.frames import compare as compare_frames
 from drift_monitor.comparison.frames import read_files
 from drift_monitor.comparison.report import ComparisonReport, FeatureComparison
 from drift_monitor.comparison.tables import compare_tables
+from drift_monitor.config.schema import DEFAULT_RULES
 from drift_monitor.core.comparison import Direction
+from drift_monitor.core.rules import Rule, held_value
 from drift_monitor.errors import DatasetError, InputError
 from drift_monitor.sources.source import Source
 from drift_monitor.web import phrases
@@ -33,6 +35,7 @@ from drift_monitor.web.charts.bins import BinBar, bins_chart
 from drift_monitor.words import count, number
 
 PER_NAT: Final = {"nats": 1.0, "bits": BITS_PER_NAT}
+_NAMED = 5  # features in the verdict
 _PATIENCE = timedelta(seconds=30)  # for one statement
 _SHOWN = ("psi", "kl_live_reference", "kl_reference_live")
 
@@ -74,6 +77,7 @@ def comparison_page(report: ComparisonReport, *, reference: str, live: str, unit
         at=at,
         features=[_feature(feature, by_name[feature.feature], units) for feature in report.worst_first()],
         skipped=document["skipped"],
+        verdict=_verdict(report),
         style=Markup(style),  # noqa: S704 - our own sheet
     )
 
@@ -122,12 +126,27 @@ _COLUMNS = (
     "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write there, not to stdout."
 )
 @units_flag
+@click.option(
+    "--fail-on",
+    type=click.Choice([rule.severity.value for rule in DEFAULT_RULES]),
+    help="Exit with 1 where a feature breaks the default rule of this severity.",
+)
+@click.pass_context
 def compare(
-    reference: str, live: str, url: str | None, features: str | None, shape: str, output: Path | None, units: str
+    context: click.Context,
+    reference: str,
+    live: str,
+    url: str | None,
+    features: str | None,
+    shape: str,
+    output: Path | None,
+    units: str,
+    fail_on: str | None,
 ) -> None:
     """Compare LIVE with REFERENCE: two CSV or Parquet files, or with --source two tables.
 
-    Bins are made from the reference. The numbers are those a monitor would store, without its rules.
+    Bins are made from the reference. The numbers are those a monitor would store; the last line holds them against the
+    default rules.
     """
     names = None if features is None else [name.strip() for name in features.split(",") if name.strip()]
     if url is None:
@@ -138,12 +157,35 @@ def compare(
         tell(f"left out {name}: {reason}")
     match shape:
         case "json":
-            emit_json({"reference": reference, "live": live, "units": units} | report.document(PER_NAT[units]), output)
+            sides = {"reference": reference, "live": live, "units": units, "verdict": _verdict(report)}
+            emit_json(sides | report.document(PER_NAT[units]), output)
         case "html":
             at = SystemClock().now()
             emit(comparison_page(report, reference=reference, live=live, units=units, at=at), output)
         case _:
-            emit_shown(_table(report, units), output=output)
+            emit_shown(_table(report, units), plain(_verdict(report)), output=output)
+    if any(rule.severity.value == fail_on and report.drifted(rule) for rule in DEFAULT_RULES):
+        context.exit(1)
+
+
+def _verdict(report: ComparisonReport) -> str:
+    """Which features break the default rules, the strictest first; where none does, what was held against what."""
+    keys = f" Not judged, as keys differ anyway: {', '.join(sorted(report.keys))}." if report.keys else ""
+    least = min(DEFAULT_RULES, key=lambda rule: rule.threshold)
+    drifted = report.drifted(least)
+    total = len(report.features) - len(report.keys)
+    if not drifted:
+        limit = f"{words.held(least)} of {least.metric.label} {least.side} {words.threshold(least)}"
+        return f"No drift: none of {total} features has a {limit}.{keys}"
+    named = "; ".join(_broken(feature, least) for feature in drifted[:_NAMED])
+    more = f"; and {len(drifted) - _NAMED} more" if len(drifted) > _NAMED else ""
+    return f"Drift in {len(drifted)} of {total} features: {named}{more}.{keys}"
+
+
+def _broken(feature: FeatureComparison, rule: Rule) -> str:
+    assert feature.comparison is not None  # what was not compared breaks no rule
+    estimate = feature.comparison.estimates[rule.metric]
+    return f"{feature.feature}: {words.against(rule, estimate, held_value(rule, estimate))}"
 
 
 def _compare_tables(url: str, reference: str, live: str, features: Sequence[str] | None) -> ComparisonReport:

@@ -13,14 +13,16 @@ from drift_monitor.cli.flags import TIMES, config_flag, quiet_log_flags, time_fl
 from drift_monitor.cli.output import emit_json, tell
 from drift_monitor.cli.tables import emit_shown, measured, plain, table
 from drift_monitor.config.loading import load
-from drift_monitor.core.divergence import Metric
+from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import MeasurementStatus, Severity
 from drift_monitor.evaluation.on_demand import Evaluated, deliver_once, evaluate_now, requested_window
 from drift_monitor.queries.evaluations import EvaluatedAlert, evaluation_document
 from drift_monitor.store.runs import RunState
-from drift_monitor.words import minute, number, span
+from drift_monitor.words import against, minute, number, span
 
 QUIET, DRIFT, NOT_EVALUATED = 0, 1, 3
+_NAMED = 10  # features in a line
+_TOO_FEW = (MeasurementStatus.NO_DATA, MeasurementStatus.INSUFFICIENT_DATA)
 _STYLES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
 _COLUMNS = (
     *("feature", "status", "live rows", "reference rows", "KL live‖ref", "KL ref‖live", "noise floor"),
@@ -30,7 +32,8 @@ _COLUMNS = (
 
 @click.command(
     epilog=f"{TIMES} Exit codes: 0 nothing fires at or above --fail-on, 1 something does (also where another monitor "
-    "could not be evaluated), 2 usage or configuration, 3 could not be evaluated."
+    "could not be evaluated), 2 usage or configuration, 3 could not be evaluated, or no feature of a monitor could be "
+    "measured."
 )
 @config_flag
 @click.option("--monitor", "monitors", multiple=True, metavar="NAME", help="Only this monitor; can be repeated.")
@@ -43,10 +46,17 @@ _COLUMNS = (
     show_default=True,
     help="From which severity on the exit code is 1.",
 )
+@click.option("--fail-on-unmeasured", is_flag=True, help="Exit with 3 where any feature could not be measured.")
 @quiet_log_flags
 @click.pass_context
 def evaluate(
-    context: click.Context, config_file: Path, monitors: Sequence[str], at: datetime | None, shape: str, fail_on: str
+    context: click.Context,
+    config_file: Path,
+    monitors: Sequence[str],
+    at: datetime | None,
+    shape: str,
+    fail_on: str,
+    fail_on_unmeasured: bool,
 ) -> None:
     """Evaluate one window now, and say by the exit code whether there is drift.
 
@@ -69,21 +79,26 @@ def evaluate(
     for result in evaluated:
         for problem in _problems(result):
             tell(f"monitor {result.monitor.name!r}: {problem}")
-    context.exit(exit_code(evaluated, Severity(fail_on)))
+    context.exit(exit_code(evaluated, Severity(fail_on), whole=fail_on_unmeasured))
 
 
-def exit_code(evaluated: Sequence[Evaluated], fail_on: Severity) -> int:
-    """Drift that was found counts, whatever else failed."""
+def exit_code(evaluated: Sequence[Evaluated], fail_on: Severity, *, whole: bool) -> int:
+    """Drift that was found counts, whatever else failed. `whole`: all features have to be measured."""
     active = [alert for result in evaluated for alert in result.evaluation.active]
     if any(alert.is_firing and alert.rule.severity.rank >= fail_on.rank for alert in active):
         return DRIFT
-    return NOT_EVALUATED if any(_is_blind(result) for result in evaluated) else QUIET
+    return NOT_EVALUATED if any(_is_blind(result, whole=whole) for result in evaluated) else QUIET
 
 
-def _is_blind(result: Evaluated) -> bool:
-    measured = result.evaluation.measurements
-    failed = [measurement for measurement in measured if measurement.status is MeasurementStatus.FAILED]
-    return result.evaluation.run.state is not RunState.DONE or (bool(failed) and len(failed) == len(measured))
+def _is_blind(result: Evaluated, *, whole: bool) -> bool:
+    """Whether nothing could be measured, or with `whole` not everything."""
+    measured, unmeasured = result.evaluation.measurements, _unmeasured(result)
+    missing = bool(unmeasured) and (whole or len(unmeasured) == len(measured))
+    return result.evaluation.run.state is not RunState.DONE or missing
+
+
+def _unmeasured(result: Evaluated) -> Sequence[str]:
+    return [one.feature for one in result.evaluation.measurements if one.status is not MeasurementStatus.OK]
 
 
 def _problems(result: Evaluated) -> Iterator[str]:
@@ -92,10 +107,12 @@ def _problems(result: Evaluated) -> Iterator[str]:
     for measurement in result.evaluation.measurements:
         if measurement.error is not None:
             yield f"feature {measurement.feature!r} could not be measured: {measurement.error}"
-    measured = result.evaluation.measurements
-    few = [each for each in measured if each.status in (MeasurementStatus.NO_DATA, MeasurementStatus.INSUFFICIENT_DATA)]
-    if few:
-        yield f"{len(few)} of {len(measured)} features have too few rows to be compared"
+    if unmeasured := _unmeasured(result):
+        named = ", ".join(unmeasured[:_NAMED]) + (", …" if len(unmeasured) > _NAMED else "")
+        total = len(result.evaluation.measurements)
+        few = [one for one in result.evaluation.measurements if one.status in _TOO_FEW]
+        why = f", {len(few)} of them for want of rows" if few else ""
+        yield f"{len(unmeasured)} of {total} features could not be measured{why}: {named}"
 
 
 def _shown(result: Evaluated) -> Iterator[RenderableType]:
@@ -118,12 +135,17 @@ def _shown(result: Evaluated) -> Iterator[RenderableType]:
         yield shown
     for alarm in evaluation.active:
         record, rule = alarm.record, alarm.rule
-        value, since = record.alert.value, record.alert.since
+        since = record.alert.since
         whose = f"{record.key.feature}: " if record.key.feature else ""
-        said = "" if value is None else f" {value:.4g}"
         began = "" if since is None else f" since {minute(since)}"
-        line = f"  {record.alert.phase.value} {rule.severity.value}: {whose}{rule.metric.value}{said}"
-        yield plain(f"{line}, threshold {rule.threshold:g}{began}", style=_STYLES[rule.severity])
+        found = [
+            one for one in evaluation.measurements if one.feature == record.key.feature and rule.metric.is_divergence
+        ]
+        estimate = found[0].estimate(rule.metric) if found else Estimate(None)
+        line = (
+            f"  {record.alert.phase.value} {rule.severity.value}: {whose}{against(rule, estimate, record.alert.value)}"
+        )
+        yield plain(f"{line}{began}", style=_STYLES[rule.severity])
     yield Text("")
 
 

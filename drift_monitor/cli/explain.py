@@ -13,7 +13,7 @@ from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_histo
 from drift_monitor.cli.tables import emit_shown, in_bits, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.divergence import DIVERGENCES, Metric
+from drift_monitor.core.divergence import DIVERGENCES, Estimate, Metric
 from drift_monitor.queries.evaluations import (
     EvaluatedAlert,
     Evaluation,
@@ -81,7 +81,7 @@ def _chart(
         yield shown
     if alarms:
         yield Text("")
-        yield from (plain(_alarm(alarm)) for alarm in alarms)
+        yield from (plain(_alarm(alarm, measurement)) for alarm in alarms)
 
 
 def _heading(measurement: Measurement) -> Iterator[Text]:
@@ -106,14 +106,11 @@ def _signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.4f}"
 
 
-def _alarm(alarm: EvaluatedAlert) -> str:
+def _alarm(alarm: EvaluatedAlert, measurement: Measurement) -> str:
     record, rule = alarm.record, alarm.rule
+    estimate = measurement.estimate(rule.metric) if rule.metric.is_divergence else Estimate(None)
     observed = record.observation.value
-    saw = (
-        f"saw {words.amount(rule.metric, observed, 4)}"
-        if observed is not None
-        else f"saw nothing ({record.observation.cause})"
-    )
+    saw = f"saw nothing ({record.observation.cause})" if observed is None else words.against(rule, estimate, observed)
     since = record.alert.since
     began = f" since {words.minute(since)}" if since is not None else ""
-    return f"{rule.id}: {record.alert.phase.value}{began}, {saw}, {rule.side} {rule.threshold:g} breaches"
+    return f"{rule.id}: {record.alert.phase.value}{began}, {saw}"

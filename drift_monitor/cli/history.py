@@ -20,10 +20,14 @@ from drift_monitor.cli.flags import TIMES, config_flag, monitor_flag, open_histo
 from drift_monitor.cli.output import emit, emit_bytes, emit_json
 from drift_monitor.cli.tables import emit_shown, in_bits, measured, plain, table
 from drift_monitor.config.loading import load
+from drift_monitor.config.report import close_match
+from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.divergence import Metric
 from drift_monitor.errors import InputError
 from drift_monitor.queries.evaluations import MEASUREMENT_COLUMNS, JsonObject, measurement_document
 from drift_monitor.queries.evaluations import history as read_history
+from drift_monitor.store import measurements
+from drift_monitor.store.connection import Store
 from drift_monitor.store.measurements import Measurement, MeasurementFilter
 from drift_monitor.words import minute, number
 
@@ -76,9 +80,21 @@ def history(
         raise InputError("Parquet is not for terminals; say where it goes with --output FILE")
     with open_history(config) as store:
         found = read_history(store, which)
+        if not found and feature is not None:
+            _check_feature(store, config.monitor(monitor), feature)
     if units == "bits":
         found = [in_bits(measurement) for measurement in found]
     _write(found, shape, units, output)
+
+
+def _check_feature(store: Store, monitor: MonitorConfig, feature: str) -> None:
+    """Raise InputError where a monitor has no such feature, neither configured nor stored."""
+    configured = [] if monitor.features == "all" else [each.name for each in monitor.features]
+    with store.read() as conn:
+        known = list(dict.fromkeys([*configured, *measurements.features(conn, monitor.name)]))
+    if feature not in known:
+        hint = close_match(feature, known) or (f"it has {', '.join(known)}" if known else "nothing was measured yet")
+        raise InputError(f"monitor {monitor.name!r} has no feature {feature!r}; {hint}")
 
 
 def _write(found: Sequence[Measurement], shape: str, units: str, output: Path | None) -> None:

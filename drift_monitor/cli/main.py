@@ -67,6 +67,7 @@ COMMANDS: Final = {
     "alert": Entry("alert", "alert", "What fires now, and who looks after it."),
     "silence": Entry("silence", "silence", "Keep alerts from being told for a while: add, list and end silences."),
     "notify": Entry("installation", "notify", "Receivers: try one out."),
+    "reference": Entry("reference", "reference", "What live rows are compared with: build it anew."),
     "files": Entry(
         "installation",
         "files",

@@ -17,7 +17,7 @@ import pandas as pd
 
 from drift_monitor.comparison.columns import ColumnValues, count, profile, read_column
 from drift_monitor.comparison.report import ComparisonReport, make_report
-from drift_monitor.core.binning import make_spec
+from drift_monitor.core.binning import is_key, make_spec
 from drift_monitor.core.distribution import Histogram, chosen_smoothing
 from drift_monitor.errors import InputError
 
@@ -37,12 +37,13 @@ def compare(
 ) -> ComparisonReport:
     """Compare live with reference, column by column.
 
-    `features`: the columns to compare; all of them, which must be the same on both sides, where it is not given.
+    `features`: the columns to compare; those that both sides have, where it is not given.
     `smoothing`, `pseudocount`: as for `compare_counts`. `min_rows`: with fewer rows on one side a feature is
     `insufficient_data` and has no divergences; monitors ask for 200, here the interval says how sure a value is.
 
-    Columns that can't be binned (times, lists, a reference with infinite values only) are in `skipped`. Raises
-    InputError (a ValueError) on anything but two frames with rows and with these columns.
+    Columns that only one side has and those that can't be binned (times, lists, a reference with infinite values only)
+    are in `skipped`, keys in `keys`. Raises InputError (a ValueError) on anything but two frames with rows and with
+    these columns.
     """
     chosen = chosen_smoothing(smoothing, pseudocount)
     least: Any = min_rows
@@ -56,16 +57,20 @@ def compare(
         wanted = [str(feature) for feature in wanted]
     names = choose_features(list(reference), list(live), wanted)
     sides: list[tuple[str, Histogram, Histogram]] = []
-    skipped: dict[str, str] = {}
+    skipped = of_one_side(list(reference), list(live)) if wanted is None else {}
+    keys = set()
     for name in names:
         try:
             reference_column = _read_column(reference[name], "reference")
-            spec = make_spec(profile(reference_column))
+            found = profile(reference_column)
+            spec = make_spec(found)
+            if is_key(name, found):
+                keys.add(name)
             live_column = _read_column(live[name], "live")
             sides.append((name, count(live_column, spec), count(reference_column, spec)))
         except InputError as error:
             skipped[name] = str(error)
-    return make_report(sides, skipped, chosen, min_rows)
+    return make_report(sides, skipped, chosen, min_rows, keys)
 
 
 def read_files(reference: Path, live: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -115,13 +120,13 @@ def _like(texts: "pd.Series[Any]", reference: "pd.Series[Any]") -> "pd.Series[An
 
 
 def choose_features(reference: Sequence[str], live: Sequence[str], features: Sequence[str] | None) -> Sequence[str]:
-    """The columns to compare, which both sides must have; raises InputError naming those that are missing."""
+    """The columns to compare, by default those that both sides have; raises InputError naming what is missing."""
     if features is None:
-        extra = {"reference": _without(reference, live), "live": _without(live, reference)}
-        if any(extra.values()):
-            found = "; ".join(f"only {side} has {_listed(names)}" for side, names in extra.items() if names)
-            raise InputError(f"the two sides have different columns: {found}; name the features to compare")
-        return reference
+        common = [name for name in reference if name in set(live)]
+        if not common:
+            sides = f"reference has {_listed(reference)}, live has {_listed(live)}"
+            raise InputError(f"the two sides have no column in common: {sides}")
+        return common
     if not features:
         raise InputError("no features to compare: name at least one")
     for side, names in (("reference", reference), ("live", live)):
@@ -131,6 +136,14 @@ def choose_features(reference: Sequence[str], live: Sequence[str], features: Seq
             meant = f" (did you mean {close[0]!r}?)" if close else ""
             raise InputError(f"{side} has no column {_listed(absent)}{meant}")
     return list(dict.fromkeys(features))
+
+
+def of_one_side(reference: Sequence[str], live: Sequence[str]) -> dict[str, str]:
+    """The columns that only one side has, with the reason why they are not compared."""
+    return {
+        **dict.fromkeys(_without(reference, live), "only the reference has it"),
+        **dict.fromkeys(_without(live, reference), "only live has it"),
+    }
 
 
 def _read_column(column: "pd.Series[Any]", side: str) -> ColumnValues:

@@ -5,7 +5,7 @@ columns. Divergences are in nats; what does not exist is None here and NaN in a 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import pandas as pd
 from drift_monitor.core.comparison import Comparison, compare_histograms
 from drift_monitor.core.distribution import Histogram, Smoothing
 from drift_monitor.core.divergence import DIVERGENCES, Estimate
-from drift_monitor.core.rules import MeasurementStatus
+from drift_monitor.core.rules import MeasurementStatus, Rule, held_value
 
 _DIRECTIONS = ("live_reference", "reference_live")
 
@@ -109,10 +109,14 @@ class FeatureComparison:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ComparisonReport:
-    """All features by name, in the order of the reference, and the columns left out with the reason."""
+    """All features by name, in the order of the reference, and the columns left out with the reason.
+
+    `keys`: features that name rows rather than say something of them; they differ in any two tables.
+    """
 
     features: Mapping[str, FeatureComparison]
     skipped: Mapping[str, str]
+    keys: frozenset[str] = frozenset()
 
     def to_frame(self) -> pd.DataFrame:
         """One row a feature."""
@@ -123,13 +127,25 @@ class ComparisonReport:
         return frame.astype({name: float for name in frame.columns if name not in texts and "rows" not in name})
 
     def worst_first(self) -> list[FeatureComparison]:
-        """Features by PSI, largest first."""
-        return sorted(self.features.values(), key=lambda feature: -feature.psi)
+        """Features by PSI, largest first, keys at the end."""
+        return sorted(self.features.values(), key=lambda feature: (feature.feature in self.keys, -feature.psi))
+
+    def drifted(self, rule: Rule) -> list[FeatureComparison]:
+        """The features that break a rule, worst first; no key is among them."""
+        return [
+            feature
+            for feature in self.worst_first()
+            if feature.comparison is not None
+            and feature.feature not in self.keys
+            and (held := held_value(rule, feature.comparison.estimates[rule.metric])) is not None
+            and rule.is_breached_by(held)
+        ]
 
     def document(self, per_nat: float = 1.0) -> dict[str, Any]:
         """The report as JSON; `per_nat` changes the unit of everything in nats. Infinities are None, like NaN."""
         return {
             "features": [_document(feature, per_nat) for feature in self.features.values()],
+            "keys": sorted(self.keys),
             "skipped": [{"feature": name, "reason": reason} for name, reason in self.skipped.items()],
         }
 
@@ -139,6 +155,7 @@ def make_report(
     skipped: Mapping[str, str],
     smoothing: Smoothing,
     min_rows: int,
+    keys: Iterable[str] = (),
 ) -> ComparisonReport:
     """Compare (feature, live, reference); `insufficient_data` where one side has fewer than `min_rows`."""
     enough = [side for side in sides if min(side[1].rows, side[2].rows) >= min_rows]
@@ -148,7 +165,7 @@ def make_report(
         name: FeatureComparison(feature=name, live=live, reference=reference, comparison=comparisons.get(name))
         for name, live, reference in sides
     }
-    return ComparisonReport(features=features, skipped=dict(skipped))
+    return ComparisonReport(features=features, skipped=dict(skipped), keys=frozenset(features.keys() & set(keys)))
 
 
 def _document(feature: FeatureComparison, per_nat: float) -> dict[str, Any]:

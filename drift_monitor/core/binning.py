@@ -5,6 +5,7 @@ A profile is what a source says of a feature before it can be counted. The sampl
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -54,6 +55,28 @@ class BooleanProfile:
 
 
 Profile = NumericProfile | CategoricalProfile | BooleanProfile
+
+FEW_LABELS = 50  # numbers in a key column that are still labels, not keys
+UNIQUE = 0.5  # distinct values per row from which on a text is a key or free text
+KEY_NAME = re.compile(r"(.*_)?(id|uuid|guid|key|pk|fk|no|nr|number|hash|token)|.*(Id|ID|Key)")
+
+
+def is_key(name: str, profile: Profile) -> bool:
+    """Whether a column names rows rather than says something of them: almost all values differ, or count up.
+
+    Integers by a name such as `order_id` with many values, or unique and dense; texts of which most occur once.
+    """
+    match profile:
+        case NumericProfile(value_type=ValueType.INTEGER, sample=sample):
+            distinct = len({int(value) for value in sample})
+            if KEY_NAME.fullmatch(name):
+                return distinct > min(FEW_LABELS, UNIQUE * len(sample))
+            dense = int(profile.maximum or 0) - int(profile.minimum or 0) < 2 * max(profile.rows, 1)
+            return len(sample) > 1 and distinct == len(sample) and dense and distinct > FEW_LABELS
+        case CategoricalProfile(labels=labels):
+            rows = sum(count for _, count in labels)
+            return not profile.complete or (len(labels) > FEW_LABELS and len(labels) > UNIQUE * rows)
+    return False
 
 
 @dataclass(frozen=True)

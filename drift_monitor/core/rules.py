@@ -133,13 +133,13 @@ def judge(rule: Rule, measured: Measured) -> Observation:
     """What `rule` saw in a window: breach, quiet, or unknown with its cause."""
     if not rule.metric.is_of_monitor and measured.status is not MeasurementStatus.OK:
         return Observation(Verdict.UNKNOWN, None, cause=measured.status.value)
-    value = _compared(rule, measured.values.get(rule.metric))
+    value = held_value(rule, measured.values.get(rule.metric))
     if value is None or math.isnan(value):
         return Observation(Verdict.UNKNOWN, None, cause="no value")
     return Observation(Verdict.BREACH if rule.is_breached_by(value) else Verdict.QUIET, value)
 
 
-def _compared(rule: Rule, estimate: Estimate | None) -> float | None:
+def held_value(rule: Rule, estimate: Estimate | None) -> float | None:
     """The number held against the threshold, None where it can't be had."""
     if estimate is None or estimate.value is None:
         return None

@@ -235,6 +235,20 @@ def ensure_reference(services: Services, monitor: MonitorConfig, window: Span) -
     return Reference(features=ordered, failed=made.failed, waiting=made.waiting)
 
 
+def rebuild_reference(services: Services, monitor: MonitorConfig, window: Span, only: str | None) -> Reference:
+    """Build the frozen references anew, of all features or of one, from the rows that are there now.
+
+    The one before stays in force where that fails. Raises InputError for an unknown feature, SourceError, StoreError.
+    """
+    features = _features(services, monitor, _stored(services, monitor))
+    chosen = [one for one in features if only in (None, one.name)]
+    if not chosen:
+        names = ", ".join(one.name for one in features)
+        raise InputError(f"monitor {monitor.name!r} has no feature {only!r}; it has {names}")
+    definitions = {one.name: reference_definition(services.config, monitor, one) for one in chosen}
+    return _build(services, monitor, window, chosen, definitions)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Site:
     """Where reference rows are: the dataset in its source, the span to profile and the spans to count."""
@@ -272,7 +286,7 @@ def _features(
     """With `features: all`, the columns the table had when the reference was made."""
     if monitor.features != "all":
         return configured_features(monitor, {})
-    watched = [_watched(one) for one in stored.values()]
+    watched = [WatchedFeature(column=FeatureColumn(feature=name, column=name)) for name in stored]
     current = [
         one
         for one in watched
@@ -283,12 +297,6 @@ def _features(
         return current
     dataset = live_dataset(services.config, monitor)
     return configured_features(monitor, services.sources[monitor.source].describe(dataset).columns)
-
-
-def _watched(stored: StoredReference) -> WatchedFeature:
-    return WatchedFeature(
-        column=FeatureColumn(feature=stored.feature, column=stored.feature, expression=None, kind=None)
-    )
 
 
 def _load(watched: WatchedFeature, stored: StoredReference) -> FeatureReference:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from urllib.parse import parse_qsl
 
 from drift_monitor.config.schema import FixedRange, Trailing
-from drift_monitor.core.binning import CategoricalProfile, NumericProfile, Profile
+from drift_monitor.core.binning import KEY_NAME, UNIQUE, CategoricalProfile, NumericProfile, Profile, is_key
 from drift_monitor.core.bins import Kind, ValueType
 from drift_monitor.core.schedule import Span
 from drift_monitor.core.times import escape_unprintable, format_duration
@@ -30,13 +30,10 @@ MIN_ROWS = 200
 _FEWEST_ROWS = 20  # fewer say nothing at all
 _QUANTILES, _TOP = 16, 30
 _OWN_BINS = 16  # so many distinct numbers have a bin each
-_FEW_LABELS = 50  # numbers in a key column that are still labels, not keys
 _LONGEST_REFERENCE = timedelta(days=28)
-_UNIQUE = 0.5  # distinct values per row from which on a text is a key or free text
 _PARTS = 5  # of the reference, in which a column that grows with time is higher each time
 _UNITS = {"date": " days since 1970", "interval": " seconds"}  # of columns that are numbers of something
 _SHORTEST_HISTORY = 2 * DAY
-_KEY_NAME = re.compile(r"(.*_)?(id|uuid|guid|key|pk|fk|no|nr|number|hash|token)|.*(Id|ID|Key)")
 
 URL_VARIABLE = "DRIFT_SOURCE_URL"
 SOURCE = "source"
@@ -214,26 +211,18 @@ def _number(name: str, profile: NumericProfile, unit: str) -> ProposedFeature | 
         return f"it is always {profile.minimum:.6g} in the reference"
     values = {float(value) for value in profile.sample}
     if profile.value_type is ValueType.INTEGER:
-        if _is_key(name, len(values), len(profile.sample), profile):
+        if is_key(name, profile):
             return "looks like a key; with `kind: categorical` its most frequent values could be watched"
         if values == {0.0, 1.0}:
             return ProposedFeature(name=name, kind=Kind.BOOLEAN, bins=None, note="0 or 1")
-        if _KEY_NAME.fullmatch(name):
+        if KEY_NAME.fullmatch(name):
             note = f"{len(values)} different keys"
             return ProposedFeature(name=name, kind=Kind.CATEGORICAL, bins=("top", _TOP), note=note)
-    if sounds_like_time(name) and len(values) > _UNIQUE * len(profile.sample):
+    if sounds_like_time(name) and len(values) > UNIQUE * len(profile.sample):
         return "sounds like a time; times are not compared"
     reach = f"{profile.minimum:.6g} to {profile.maximum:.6g}{unit}"
     note = f"{reach}; each value has a bin of its own" if len(values) <= _OWN_BINS else reach
     return ProposedFeature(name=name, kind=Kind.NUMERIC, bins=("quantiles", _QUANTILES), note=note)
-
-
-def _is_key(name: str, distinct: int, sampled: int, profile: NumericProfile) -> bool:
-    """Integers named as keys with many values, or counted up row by row."""
-    if _KEY_NAME.fullmatch(name):
-        return distinct > min(_FEW_LABELS, _UNIQUE * sampled)
-    dense = int(profile.maximum or 0) - int(profile.minimum or 0) < 2 * max(profile.rows, 1)
-    return sampled > 1 and distinct == sampled and dense and distinct > _FEW_LABELS
 
 
 def _label(name: str, profile: CategoricalProfile) -> ProposedFeature | str:
@@ -242,7 +231,7 @@ def _label(name: str, profile: CategoricalProfile) -> ProposedFeature | str:
         return "it has no values in the reference"
     if labels == 1 and rows == profile.rows:
         return f"it is always {profile.labels[0][0]!r} in the reference"
-    if not profile.complete or (labels > _FEW_LABELS and labels > _UNIQUE * rows):
+    if is_key(name, profile):
         if sounds_like_time(name):
             return "sounds like a time; times are not compared"
         found = f"{labels:,}" if profile.complete else f"more than {labels:,}"

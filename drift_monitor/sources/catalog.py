@@ -239,7 +239,8 @@ def count_problem(dataset: Dataset, counter: Counter, info: ColumnInfo) -> Featu
     if fits:
         return None
     detail = f"is {info.sql_type} now, but its reference has {counter.spec.kind.value} bins"
-    hint = "restore the type, or run `drift-monitor reference rebuild` for this feature"
+    command = f"drift-monitor reference rebuild --monitor={dataset.monitor} --feature={counter.feature}"
+    hint = f"restore the type, or run `{command}`"
     return feature_error(dataset, counter.target, Failure(FailureReason.TYPE_CHANGED, detail, hint))
 
 

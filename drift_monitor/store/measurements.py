@@ -124,6 +124,14 @@ def save(connection: Connection, measurements: Sequence[Measurement]) -> int:
     return bulk_insert(connection, measurement, _COLUMNS, rows)
 
 
+def features(connection: Connection, monitor: str) -> tuple[str, ...]:
+    """The names of all features of a monitor that are stored."""
+    rows = connection.execute(
+        select(measurement.c.feature).where(measurement.c.monitor == monitor).distinct().order_by(measurement.c.feature)
+    )
+    return tuple(rows.scalars())
+
+
 def of_run(connection: Connection, key: RunKey) -> tuple[Measurement, ...]:
     """The measurements of one evaluation, by feature and segment."""
     rows = connection.execute(

@@ -194,7 +194,7 @@ def test_the_page_shows_bits_when_asked(reference: Path, live: Path) -> None:
         ("empty.csv", "", "No columns to parse"),
         ("rows.csv", "colour,size\n", "live has no rows"),
         ("ragged.csv", "colour,size\n1,2,3,4\n5\n6,7,8,9,10\n", "ragged.csv"),
-        ("other.csv", "colour,weight\nred,1\n", "only reference has 'size'; only live has 'weight'"),
+        ("other.csv", "shade,weight\nred,1\n", "reference has 'colour', 'size', live has 'shade', 'weight'"),
         ("binary.csv", "\x00\xff\xfe", "binary.csv"),
     ],
 )
@@ -268,3 +268,48 @@ def test_a_database_that_can_not_be_reached_is_a_plain_message(tmp_path: Path) -
 
     assert result.exit_code == 1
     assert "Traceback" not in result.stderr
+
+
+def test_the_verdict_holds_the_lower_bound_against_the_threshold_and_fails_where_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    sides = [
+        _csv(tmp_path / f"{name}.csv", colour=["red"] * red + ["blue"] * (1_000 - red), size=[1, 2, 3, 4] * 250)
+        for name, red in (("old", 600), ("new", 350))
+    ]
+    told = _run(*sides)
+    expected = compare_counts(live=[350, 650], reference=[600, 400])
+    low, high = expected.interval["psi"]
+    assert 0.1 < low < 0.25 < high
+    last = told.stdout.strip().splitlines()[-1]
+    assert last.startswith(
+        f"Drift in 1 of 2 features: colour: PSI {expected.psi:.3g} (95 %: {low:.3g} to {high:.3g}), "
+    )
+    assert last.endswith(f", lower bound {low:.4g}, threshold above 0.1.")
+    assert json.loads(_run(*sides, "--format", "json").stdout)["verdict"] == last
+    assert last in _run(*sides, "--format", "html").stdout
+    failing = [_run(*sides, "--fail-on", severity).exit_code for severity in ("warning", "critical")]
+    assert (told.exit_code, failing) == (0, [1, 0])
+    same = _run(sides[0], sides[0], "--fail-on", "warning")
+    assert "No drift: none of 2 features has a lower bound of PSI above 0.1." in same.stdout
+    assert same.exit_code == 0
+
+
+def test_columns_of_one_side_are_named_and_the_others_compared(reference: Path, tmp_path: Path) -> None:
+    live = _csv(tmp_path / "other.csv", colour=["red"] * 30, weight=[1] * 30)
+    result = _run(reference, live)
+    assert "left out size: only the reference has it" in result.stderr
+    assert "left out weight: only live has it" in result.stderr
+    assert "colour" in result.stdout and result.exit_code == 0
+
+
+def test_keys_come_last_and_are_not_judged(tmp_path: Path) -> None:
+    sides = []
+    for name, start in (("old", 0), ("new", 500)):
+        ids = range(start, start + 500)
+        columns = {"order_id": ids, "note": [f"{name} {number}" for number in ids], "x": [number % 5 for number in ids]}
+        sides.append(_csv(tmp_path / f"{name}.csv", **columns))
+    result = _run(*sides, "--fail-on", "warning")
+    assert result.stdout.splitlines()[1].startswith("x ")
+    assert result.exit_code == 0
+    assert "Not judged, as keys differ anyway: note, order_id." in result.stdout

@@ -1,5 +1,6 @@
 """`evaluate`: values against an independent count, the document's schema, exit codes, what it leaves in the store."""
 
+import re
 import sqlite3
 from datetime import timedelta
 from typing import Any
@@ -229,9 +230,9 @@ def test_too_few_rows_are_told_and_never_drift(shop: Shop) -> None:
     result = shop.run("evaluate", _at(shop), "--format=json")
 
     measured = document_of(result)["evaluations"][0]["measurements"]
-    assert result.exit_code == 0
+    assert result.exit_code == 3
     assert {(one["status"], one["psi"]) for one in measured} == {("insufficient_data", None)}
-    assert "2 of 2 features have too few rows" in result.stderr
+    assert "2 of 2 features could not be measured, 2 of them for want of rows: amount, country" in result.stderr
 
 
 def test_the_window_after_the_last_row_has_no_values_and_no_drift(shop: Shop) -> None:
@@ -243,3 +244,23 @@ def test_the_window_after_the_last_row_has_no_values_and_no_drift(shop: Shop) ->
     assert {(one["status"], one["psi"], one["live_missing_ratio"]) for one in evaluation["measurements"]} == {
         ("no_data", None, None)
     }
+
+
+def test_one_feature_that_could_not_be_measured_is_told_and_fails_where_that_is_asked_for(quiet_shop: Shop) -> None:
+    quiet_shop.change_config("name: country, kind: categorical", "name: country, expression: no_such_column")
+    quiet_shop.change_config(", bins: {top: 3}", "")
+
+    told = quiet_shop.run("evaluate", _at(quiet_shop))
+    asked = quiet_shop.run("evaluate", _at(quiet_shop), "--fail-on-unmeasured")
+
+    assert (told.exit_code, asked.exit_code) == (0, 3)
+    assert "1 of 2 features could not be measured: country" in told.stderr
+
+
+def test_an_alert_is_told_with_the_value_its_interval_and_what_is_held_against_what(shop: Shop) -> None:
+    result = shop.run("evaluate", _at(shop))
+
+    line = next(line for line in result.stdout.splitlines() if "firing" in line and "amount" in line and "PSI" in line)
+    assert re.search(r"amount: PSI [\d.]+ \(95 %: [\d.]+ to [\d.]+\), lower bound [\d.]+, threshold above 0.1", line), (
+        line
+    )

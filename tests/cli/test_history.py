@@ -118,3 +118,13 @@ def test_a_file_that_cannot_be_written_is_an_error_in_words(filled: Shop, tmp_pa
     assert result.exit_code == 1
     assert "No such file or directory" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_feature_that_is_none_is_an_error_with_a_near_one(shop: Shop) -> None:
+    shop.evaluate(f"--at={shop.end.isoformat()}")
+
+    result = shop.run("history", "--monitor=orders", "--feature=amuont")
+
+    assert result.exit_code == 2
+    assert "monitor 'orders' has no feature 'amuont'; did you mean 'amount'?" in result.stderr
+    assert shop.run("history", "--monitor=orders", "--feature=amount").exit_code == 0

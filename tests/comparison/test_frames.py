@@ -303,7 +303,7 @@ _GOOD = pd.DataFrame({"age": [1.0]})
         (_GOOD, None, {}, "live must be a pandas DataFrame, found NoneType"),
         (_GOOD, _GOOD.iloc[:0], {}, "live has no rows"),
         (pd.DataFrame(), _GOOD, {}, "reference has no columns"),
-        (_GOOD, pd.DataFrame({"ago": [1.0]}), {}, "only reference has 'age'; only live has 'ago'"),
+        (_GOOD, pd.DataFrame({"ago": [1.0]}), {}, "no column in common: reference has 'age', live has 'ago'"),
         (_GOOD, _GOOD, {"features": ["agee"]}, r"reference has no column 'agee' \(did you mean 'age'\?\)"),
         (_GOOD, _GOOD, {"features": []}, "name at least one"),
         (_GOOD, _GOOD, {"features": "age"}, "must be a list"),

@@ -14,7 +14,7 @@ from drift_monitor.core.binning import BooleanProfile, CategoricalProfile, Numer
 from drift_monitor.core.bins import CategoricalBins, Kind, NumericBins, ValueType
 from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FeatureError
-from drift_monitor.sources import profile, stream
+from drift_monitor.sources import profile
 from drift_monitor.sources.dataset import Dataset, FeatureColumn
 from tests.sources.databases import Database, Postgresql, Sqlite, counter, expected, table
 
@@ -139,7 +139,7 @@ def test_two_hundred_thousand_labels_are_bounded_and_the_frequent_ones_exact(dat
 def test_more_labels_than_can_be_counted_at_a_time_are_counted_again(
     sqlite: Sqlite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "MOST_DISTINCT", 50)
+    monkeypatch.setattr(profile, "MOST_DISTINCT", 50)
     monkeypatch.setattr(profile, "MOST_LABELS", 10)
     cells = ["top"] * 30 + [f"id-{number}" for number in range(12_000)] + ["top"] * 30
     sqlite.create("t", {"c": "text"}, [(cell,) for cell in cells])
