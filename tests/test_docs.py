@@ -24,6 +24,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^()\s]+)\)")
 FENCE = re.compile(r"^ *```(?P<language>\w*)\n(?P<body>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+USED_LABEL = re.compile(r"\[[^\]]+\]\[(?P<label>[^\]]+)\]")
+DEFINED_LABEL = re.compile(r"^\[(?P<label>[^\]]+)\]: https://\S+$", re.MULTILINE)
+TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 COMMAND = re.compile(r"(?:^|`|\bbin/)drift-monitor +(?P<command>[a-z][a-z-]*)", re.MULTILINE)
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9.-]*")
 # What belongs to later versions and must not be told as if it were there.
@@ -63,6 +66,42 @@ def test_every_local_link_leads_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{page.name}: {link}"
         assert not anchor or anchor in _anchors(target), f"{page.name}: no heading #{anchor} in {target.name}"
+
+
+def _prose(page: Path) -> str:
+    """A page without its code, in which brackets and bars mean something else."""
+    return re.sub(r"`[^`\n]*`", "code", FENCE.sub("", _text(page)))
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_ids(PAGES))
+def test_every_link_by_label_has_one_address_and_every_address_is_used(page: Path) -> None:
+    defined = DEFINED_LABEL.findall(_prose(page))
+
+    assert sorted(defined) == sorted(set(USED_LABEL.findall(_prose(page))))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_ids(PAGES))
+def test_every_row_of_a_table_fills_the_columns_of_its_head(page: Path) -> None:
+    for table in TABLE.findall(_prose(page)):
+        head, *rows = table.splitlines()
+        for row in rows:
+            assert len(_cells(row)) == len(_cells(head)), row
+
+
+def test_the_comparison_names_the_neighbours_each_with_its_source_and_the_day_it_was_read() -> None:
+    section = _text(ROOT / "README.md").partition("## How it compares\n")[2].partition("\n## ")[0]
+    (table,) = TABLE.findall(section)
+    ours, *others = [_cells(row)[0] for row in table.splitlines()[2:]]
+
+    assert ours.startswith("**drift-monitor**")
+    assert all(USED_LABEL.match(name) for name in others), "a row without a link to what was read"
+    for neighbour in ("Hopsworks", "Feast", "BigQuery", "Snowflake", "Databricks", "Soda", "Elementary"):
+        assert sum(name.startswith(f"[{neighbour}") for name in others) == 1, neighbour
+    assert re.search(r"\b\d{1,2} [A-Z][a-z]+ 20\d\d\b", section), "the day it was read"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_ids(PAGES))
