@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from drift_monitor.core.bins import Bin, Number, Reserved
+from drift_monitor.core.bins import Bin, Number, Reserved, edge_texts
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import Comparand, Rule
@@ -113,7 +113,7 @@ def bin_name(place: Bin) -> str:
         case Reserved.BELOW:
             return f"below {_edge(place.upper)}"
         case Reserved.ABOVE:
-            return f"{_edge(place.lower)} and above"
+            return "any number" if place.lower is None else f"{_edge(place.lower)} and above"
         case Reserved.INVALID:
             return "invalid (no number)"
         case Reserved.MISSING:
@@ -125,7 +125,7 @@ def bin_name(place: Bin) -> str:
 
 
 def _edge(edge: Number | None) -> str:
-    return f"{edge:.6g}" if isinstance(edge, float) else str(edge)
+    return "" if edge is None else edge_texts([edge])[0]
 
 
 def bar(share: float, width: int) -> str:

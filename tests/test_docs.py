@@ -31,7 +31,7 @@ COMMAND = re.compile(r"(?:^|`|\bbin/)drift-monitor +(?P<command>[a-z][a-z-]*)", 
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9.-]*")
 # What belongs to later versions and must not be told as if it were there.
 UNFINISHED = re.compile(
-    r"drift-monitor (backtest|replay|reference|doctor)\b"
+    r"drift-monitor (backtest|replay|doctor|reference (accept|undo|show))\b"
     r"|\b(segments):"
     r"|false_alarms|coarse_panes|false-alarm budget"
     r"|openapi|\bdiagnosis\b",

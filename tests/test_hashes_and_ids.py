@@ -7,6 +7,7 @@ where one has to change, a migration rewrites what stores hold.
 """
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -147,10 +148,9 @@ SPECS = {
     "decimals": NumericBins((Decimal("0.10"), Decimal("1E+3"), Decimal("1234567890.123456789")), ValueType.DECIMAL),
     "labels": CategoricalBins(("a", STRANGE, ""), ("rare", "\ud800"), rare_complete=False),
     "booleans": BooleanBins(),
-    "made of numbers": make_spec(
-        NumericProfile(
-            value_type=ValueType.FLOAT, rows=9, minimum=0.5, maximum=4.5, sample=[n / 2 for n in range(1, 10)]
-        )
+    # As numbers were given bins then: what is stored keeps its edges and its id, whatever is made of them today.
+    "made of numbers": NumericBins(
+        tuple(edge for n in range(1, 10) for edge in (n / 2, math.nextafter(n / 2, math.inf))), ValueType.FLOAT
     ),
     "made uniform": make_spec(
         NumericProfile(value_type=ValueType.INTEGER, rows=9, minimum=1, maximum=9, sample=list(range(1, 10))),

@@ -6,6 +6,7 @@ A profile is what a source says of a feature before it can be counted. The sampl
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ class NumericProfile:
 
     `sample`: finite values of the column's own type, a uniform sample or all of them. `minimum`, `maximum`: exact,
     over the finite values; None when there are none. `scale`: decimal places of a decimal column, None if unbounded.
+    `is_single`: a float column of 32 bits.
     """
 
     value_type: ValueType
@@ -33,6 +35,7 @@ class NumericProfile:
     maximum: Number | None
     sample: Sequence[Number]
     scale: int | None = None
+    is_single: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,8 @@ Binning = Quantiles | Uniform | Edges | Top
 
 
 TAIL_LEVELS = (Fraction(1, 1000), Fraction(1, 100), Fraction(99, 100), Fraction(999, 1000))  # edges beside quantiles
+_STEPS = 4  # of rounding between a value and what is taken for it
+_LARGEST = float(np.finfo(np.float64).max)
 RARE_BELOW = Fraction(1, 1000)  # a label with a smaller share of the rows gets no bin of its own
 _EXACT = Context(prec=200_000, Emax=MAX_EMAX, Emin=MIN_EMIN)  # more digits than a numeric column can hold: never rounds
 _DIVISION = Context(prec=50)  # digits of edges of equal width where the column states no scale
@@ -122,8 +127,10 @@ def make_spec(profile: Profile, binning: Binning | None = None) -> BinSpec:
     Quantiles (default of numbers): the reference's minimum, its k/K quantiles and the 0.1, 1, 99 and 99.9 % quantiles,
     all of them values that occur (inverted_cdf), and the successor of its maximum, so that every reference value lies
     in an inner bin. A value v that holds 1/(2K) of the rows, and every value where there are no more than K, has a bin
-    of its own, [v, successor(v)). Uniform: K bins of equal width over the same range. Edges: as given, in the column's
-    type. Top (default of categories): the most frequent labels; the others are `rare`.
+    of its own, [v, successor(v)); of floats it reaches four steps of the column's type each way, never past the middle
+    to another value. Without any finite value there are no edges, and one bin for all numbers. Uniform: K bins of equal
+    width over the same range. Edges: as given, in the column's type. Top (default of categories): the most frequent
+    labels; the others are `rare`.
     """
     match profile:
         case NumericProfile():
@@ -166,6 +173,8 @@ def successor(value: Number, value_type: ValueType, scale: int | None = None) ->
 
 def _numeric_spec(profile: NumericProfile, binning: Binning) -> NumericBins:
     match binning:
+        case Edges(edges=()):
+            raise InputError("numeric bins need at least two edges, got 0")
         case Edges():
             edges = [_edge(edge, profile.value_type) for edge in binning.edges]
             return NumericBins(tuple(edges), profile.value_type)
@@ -174,9 +183,12 @@ def _numeric_spec(profile: NumericProfile, binning: Binning) -> NumericBins:
             inner = _quantile_edges(profile, values, _at_least_one(binning.count, "quantiles"))
         case Uniform():
             values = _sorted_values(profile)
-            inner = _uniform_edges(profile, values, _at_least_one(binning.count, "uniform bins"))
+            count = _at_least_one(binning.count, "uniform bins")
+            inner = _uniform_edges(profile, values, count) if values or profile.minimum is not None else []
         case Top():
             raise InputError("a numeric column has no top labels; use quantiles, uniform or edges")
+    if profile.minimum is None and not len(values):
+        return NumericBins((), profile.value_type)
     return NumericBins(_closed(profile, values, inner), profile.value_type)
 
 
@@ -202,12 +214,37 @@ def _quantile_edges(profile: NumericProfile, values: Sequence[Number], count: in
     if len(runs) > count:
         # Half an average bin alone; once is no repetition, however small the sample.
         own = [(value, rows) for value, rows in runs if rows > 1 and 2 * count * rows >= len(values)]
-    edges = [edge for value, _ in own for edge in (value, successor(value, profile.value_type, profile.scale))]
+    edges = _edges_of_own(profile, [value for value, _ in own], [value for value, _ in runs])
     if own is not runs:
         # inverted_cdf: the smallest value that at least this share of the sample does not exceed, one that occurs.
         levels = (*(Fraction(k, count) for k in range(1, count)), *TAIL_LEVELS)
-        edges += [values[math.ceil(level * len(values)) - 1] for level in levels]
+        alone = {value for value, _ in own}
+        found = (values[math.ceil(level * len(values)) - 1] for level in levels)
+        edges += [value for value in found if value not in alone]
     return edges
+
+
+def _edges_of_own(profile: NumericProfile, own: Sequence[Number], values: Sequence[Number]) -> list[Number]:
+    """The edges around values that have a bin each; `values` are all that occur, in order."""
+    if profile.value_type is not ValueType.FLOAT:
+        return [edge for value in own for edge in (value, successor(value, profile.value_type, profile.scale))]
+    edges: list[Number] = []
+    for value in map(float, own):
+        place = bisect_left(values, value)
+        step = max(math.ldexp(1.0, math.frexp(value)[1] - 24), 2.0**-149) if profile.is_single else math.ulp(value)
+        low, high = value - _STEPS * step, value + _STEPS * step
+        if place > 0:
+            low = max(low, _middle(float(values[place - 1]), value))
+        if place + 1 < len(values):
+            high = min(high, _middle(value, float(values[place + 1])))
+        edges += [max(low, -_LARGEST), min(high, math.inf)]
+    return edges
+
+
+def _middle(low: float, high: float) -> float:
+    """A float above `low` and not above `high`, halfway between them where there is one."""
+    middle = low / 2 + high / 2
+    return middle if low < middle <= high else high
 
 
 def _uniform_edges(profile: NumericProfile, values: Sequence[Number], count: int) -> list[Number]:
@@ -229,6 +266,8 @@ def _closed(profile: NumericProfile, values: Sequence[Number], inner: Sequence[N
     """Strictly increasing edges from the minimum to the successor of the maximum, with `inner` edges between."""
     low, high = _range(profile, values)
     last = successor(high, profile.value_type, profile.scale)
+    # A value with a bin of its own at an end has some room there, too.
+    low, last = min([low, *inner]), max([last, *inner])
     if last == math.inf:  # the largest float there is can't lie below a finite edge: it counts as `above`
         low, last = min(low, math.nextafter(float(high), 0.0)), high
     between = {_tidy(edge) for edge in inner if low < edge < last}

@@ -16,10 +16,11 @@ edge is `above`. `below` and `above` hold -inf and +inf; `invalid` holds NaN and
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -27,6 +28,12 @@ from typing import Any, ClassVar
 from drift_monitor.errors import InputError
 
 Number = int | float | Decimal
+
+
+_FEWEST_DIGITS, _MOST_DIGITS = 6, 12  # of an edge in a label
+_LARGEST_PLAIN = 1e15  # from here on an exponent is read more easily
+_ROUNDING = Fraction(1, 10**6)  # eight steps of a 32-bit float are half of it
+_NOTHING = Fraction(1, 10**40)
 
 
 class ValueType(StrEnum):
@@ -85,7 +92,10 @@ class _Spec:
 
 @dataclass(frozen=True)
 class NumericBins(_Spec):
-    """Half-open bins between strictly increasing, finite edges of one value type."""
+    """Half-open bins between strictly increasing, finite edges of one value type.
+
+    Without any edge, as where a reference holds no number, there is one bin for all numbers, beside the reserved ones.
+    """
 
     kind: ClassVar[Kind] = Kind.NUMERIC
 
@@ -96,8 +106,8 @@ class NumericBins(_Spec):
         expected = {ValueType.FLOAT: float, ValueType.INTEGER: int, ValueType.DECIMAL: Decimal}.get(self.value_type)
         if expected is None:
             raise InputError(f"numeric bins can't hold values of type {self.value_type.value}")
-        if len(self.edges) < 2:
-            raise InputError(f"numeric bins need at least two edges, got {len(self.edges)}")
+        if len(self.edges) == 1:
+            raise InputError("numeric bins need at least two edges, got 1")
         for edge in self.edges:
             # Exactly this type: a bool, a numpy number or a subclass would be another text, and so another id.
             if type(edge) is not expected:
@@ -124,23 +134,19 @@ class NumericBins(_Spec):
     @property
     def unknown(self) -> tuple[int, ...]:
         """Ordinals that count as unseen: values outside everything the reference held."""
-        return (0, len(self.edges))
+        return (0, len(self.edges)) if self.edges else (0,)
 
     @cached_property
     def bins(self) -> tuple[Bin, ...]:
-        texts = [f"{edge:.6g}" if isinstance(edge, float) else str(edge) for edge in self.edges]
-        is_integer = self.value_type is ValueType.INTEGER
-        inner = (
-            Bin(text if is_integer and high - low == 1 else f"[{text}, {next_text})", low, high)  # type: ignore[operator]
+        texts = edge_texts(self.edges)
+        inner = [
+            Bin(_only_value(low, high) or f"[{text}, {next_text})", low, high)
             for (text, next_text), (low, high) in zip(pairwise(texts), pairwise(self.edges), strict=True)
-        )
-        return (
-            Bin(Reserved.BELOW, None, self.edges[0], Reserved.BELOW),
-            *inner,
-            Bin(Reserved.ABOVE, self.edges[-1], None, Reserved.ABOVE),
-            Bin(Reserved.INVALID, reserved=Reserved.INVALID),
-            Bin(Reserved.MISSING, reserved=Reserved.MISSING),
-        )
+        ]
+        outer = [Bin(Reserved.ABOVE, self.edges[-1] if self.edges else None, None, Reserved.ABOVE)]
+        if self.edges:
+            inner.insert(0, Bin(Reserved.BELOW, None, self.edges[0], Reserved.BELOW))
+        return (*inner, *outer, *(Bin(name, reserved=name) for name in (Reserved.INVALID, Reserved.MISSING)))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -148,6 +154,36 @@ class NumericBins(_Spec):
             "value_type": self.value_type.value,
             "edges": [str(edge) if isinstance(edge, Decimal) else edge for edge in self.edges],
         }
+
+
+def edge_texts(edges: Sequence[Number]) -> list[str]:
+    """Edges as people read them: six digits, or as many as tell neighbours apart, twelve at most."""
+    digits = next((few for few in range(_FEWEST_DIGITS, _MOST_DIGITS) if _differ(edges, few)), _MOST_DIGITS)
+    return [_edge_text(edge, digits) for edge in edges]
+
+
+def _differ(edges: Sequence[Number], digits: int) -> bool:
+    return all(_edge_text(low, digits) != _edge_text(high, digits) for low, high in pairwise(edges))
+
+
+def _edge_text(edge: Number, digits: int) -> str:
+    if isinstance(edge, int):
+        return str(edge)
+    text = f"{edge:.{digits}g}"
+    is_plain = "e+" in text and -_LARGEST_PLAIN < edge < _LARGEST_PLAIN
+    return f"{edge:.0f}" if is_plain else text
+
+
+def _only_value(low: Number, high: Number) -> str:
+    """The value of a bin that holds only one, to rounding; empty where it holds more."""
+    first, last = Fraction(low), Fraction(high)
+    if isinstance(low, int):
+        return str(low) if last == first + 1 else ""
+    if last - first > max(abs(first) * _ROUNDING, abs(last) * _ROUNDING, _NOTHING):
+        return ""
+    middle = low if low == 0 or isinstance(low, Decimal) else float((first + last) / 2)
+    texts = (_edge_text(middle, digits) for digits in range(1, _MOST_DIGITS + 1))
+    return next((text for text in texts if first <= Fraction(text) < last), _edge_text(middle, _MOST_DIGITS))
 
 
 @dataclass(frozen=True)

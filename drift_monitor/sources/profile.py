@@ -72,6 +72,7 @@ class ProfileRequest:
             maximum=ends[1],
             sample=sample,
             scale=self.info.scale,
+            is_single=self.info.native == "float4",
         )
 
 

@@ -1,5 +1,6 @@
 """Bins from a reference: every value has a place, atoms their own bin, edges the column's type."""
 
+import json
 import math
 from collections import Counter
 from decimal import Decimal
@@ -20,13 +21,14 @@ from drift_monitor.core.binning import (
     make_spec,
     successor,
 )
-from drift_monitor.core.bins import BooleanBins, CategoricalBins, Number, NumericBins, ValueType
+from drift_monitor.core.bins import BooleanBins, CategoricalBins, Number, NumericBins, ValueType, spec_from_json
 from drift_monitor.errors import InputError
 
 FLOATS = st.lists(st.floats(-1e300, 1e300) | st.sampled_from([0.0, -0.0, 1.5, -999.0]), min_size=1, max_size=200)
 INTEGERS = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), min_size=1, max_size=200)
 CENTS = st.lists(st.decimals(-1000, 1000, places=2), min_size=1, max_size=200)
 BINNINGS = st.builds(Quantiles, st.integers(1, 40)) | st.builds(Uniform, st.integers(1, 40))
+LARGEST = float(np.finfo(float).max)
 TYPES = {ValueType.FLOAT: float, ValueType.INTEGER: int, ValueType.DECIMAL: Decimal}
 
 
@@ -51,7 +53,8 @@ def assert_well_made(spec: NumericBins, values: list[Number], value_type: ValueT
     assert all(low < high for low, high in zip(spec.edges[:-1], spec.edges[1:], strict=True))
     assert all(type(edge) is TYPES[value_type] for edge in spec.edges)
     assert all(0 < bin_of(spec, value) < len(spec.edges) for value in values)
-    assert spec.edges[0] == min(values)
+    room = 4 * math.ulp(min(values)) if value_type is ValueType.FLOAT else 0
+    assert min(values) - room <= spec.edges[0] <= min(values)
 
 
 @given(FLOATS, BINNINGS)
@@ -75,7 +78,32 @@ def test_a_frequent_value_has_its_own_bin(values, count):
     for value, rows in Counter(values).items():
         if rows > 1 and rows >= len(values) / (2 * count):
             place = bin_of(spec, value)
-            assert spec.edges[place - 1 : place + 1] == (value, math.nextafter(value, math.inf))
+            low, high = spec.edges[place - 1 : place + 1]
+            assert low <= value < high or value == high == max(spec.edges)
+            assert high - low <= 8 * math.ulp(value)
+            assert [other for other in set(values) if low <= other < high] in ([value], [])
+
+
+@given(FLOATS)
+def test_rounding_does_not_leave_the_bin_of_a_value_nor_enter_that_of_another(values):
+    spec = numeric(values, ValueType.FLOAT, Quantiles(len(set(values))))
+    ordered = sorted(set(values))
+    for before, value, after in zip([-math.inf, *ordered], ordered, [*ordered[1:], math.inf], strict=False):
+        for steps in range(-3, 4):
+            near = value + steps * math.ulp(value)
+            if before / 2 + value / 2 < near < value / 2 + after / 2 and math.isfinite(near) and abs(near) < LARGEST:
+                assert bin_of(spec, near) == bin_of(spec, value), (near, value)
+
+
+def test_a_value_of_32_bits_has_the_room_of_its_type():
+    value = float(np.float32(0.1))
+    profile = NumericProfile(
+        value_type=ValueType.FLOAT, rows=9, minimum=value, maximum=1.0, sample=[value] * 8 + [1.0], is_single=True
+    )
+    spec = make_spec(profile)
+    step = float(np.spacing(np.float32(0.1)))
+    assert spec.edges[:2] == (value - 4 * step, value + 4 * step)
+    assert [one.label for one in spec.bins][1] == "0.1"
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=200), st.randoms())
@@ -103,11 +131,12 @@ def test_few_distinct_values_have_one_bin_each():
 def test_a_zero_inflated_column_keeps_zero_apart():
     values = [0.0] * 900 + [float(value) for value in range(1, 101)]
     spec = numeric(values)
-    assert spec.edges[:2] == (0.0, math.nextafter(0.0, 1.0))
+    assert bin_of(spec, 0.0) == bin_of(spec, math.nextafter(0.0, -1.0)) == bin_of(spec, math.nextafter(0.0, 1.0)) == 1
+    assert bin_of(spec, 1.0) > 1
 
 
 def test_a_constant_column_has_one_inner_bin():
-    assert numeric([7.0] * 300).edges == (7.0, math.nextafter(7.0, math.inf))
+    assert numeric([7.0] * 300).edges == (7.0 - 4 * math.ulp(7.0), 7.0 + 4 * math.ulp(7.0))
     assert numeric([7] * 300, ValueType.INTEGER).edges == (7, 8)
 
 
@@ -195,13 +224,17 @@ def test_equal_decimals_make_the_same_spec_however_they_are_written():
 def test_the_largest_float_counts_as_above():
     largest = float(np.finfo(float).max)
     assert numeric([1.0, 2.0, largest]).edges[-1] == largest
-    assert numeric([largest] * 5).edges == (math.nextafter(largest, 0.0), largest)
+    assert numeric([largest] * 5).edges == (largest - 4 * math.ulp(largest), largest)
 
 
-def test_a_reference_without_values_makes_no_numeric_bins():
-    empty = NumericProfile(value_type=ValueType.FLOAT, rows=300, minimum=None, maximum=None, sample=[])
-    with pytest.raises(InputError, match="no finite value"):
-        make_spec(empty)
+@pytest.mark.parametrize("value_type", TYPES)
+@pytest.mark.parametrize("binning", [None, Quantiles(5), Uniform(7)])
+def test_a_reference_without_values_has_one_bin_for_all_numbers(value_type, binning):
+    empty = NumericProfile(value_type=value_type, rows=300, minimum=None, maximum=None, sample=[])
+    spec = make_spec(empty, binning)
+    assert (spec.edges, spec.size, spec.unknown, spec.invalid, spec.missing) == ((), 3, (0,), 1, 2)
+    assert [one.label for one in spec.bins] == ["above", "invalid", "missing"]
+    assert spec_from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
 def test_explicit_edges_need_no_reference_values():
@@ -239,3 +272,24 @@ def test_a_boolean_column_has_its_two_bins():
 def test_binning_that_does_not_fit_the_column_is_refused(profile, binning):
     with pytest.raises(InputError):
         make_spec(profile, binning)
+
+
+@pytest.mark.parametrize(
+    ("edges", "labels"),
+    [
+        ((0.1, 0.2, 0.3), ["[0.1, 0.2)", "[0.2, 0.3)"]),
+        ((1.0000001, 1.0000002, 2.0), ["[1.0000001, 1.0000002)", "[1.0000002, 2)"]),
+        ((1 / 3, 2 / 3), ["[0.333333, 0.666667)"]),
+        ((1_000_000.0, 2_500_000.5), ["[1000000, 2500000)"]),  # rounded half to even, as everywhere in Python
+        ((1e20, 3e20), ["[1e+20, 3e+20)"]),
+        ((7.0, math.nextafter(7.0, 8.0), 9.0), ["7", "[7, 9)"]),
+        ((0.1 - 4 * math.ulp(0.1), 0.1 + 4 * math.ulp(0.1)), ["0.1"]),
+        ((0.0, 5e-324), ["0"]),
+        ((-0.3 - 1e-9, -0.3 + 1e-9), ["-0.3"]),
+        ((123456.789012, 123456.789013, 123456.789014), ["123456.789012", "123456.789013"]),
+    ],
+)
+def test_labels_tell_edges_apart_and_call_a_single_value_by_its_name(edges, labels):
+    spec = NumericBins(edges, ValueType.FLOAT)
+    assert [one.label for one in spec.bins[1:-3]] == labels
+    assert all(len(label) <= 2 * (12 + 6) for label in labels)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from drift_monitor.core.binning import make_spec
 from drift_monitor.core.bins import BooleanBins, Kind, NumericBins, ValueType
 from drift_monitor.core.schedule import Span
 from drift_monitor.errors import DatasetError, FailureReason
@@ -125,3 +126,16 @@ def test_a_role_that_may_write_in_spite_of_everything_is_told(postgresql: Postgr
     source.close()
     assert "superuser" in postgresql.source().risks()[0]
     postgresql.execute("DROP ROLE writer")
+
+
+@pytest.mark.parametrize("kind", ["float8", "float4", "bigint", "numeric", "numeric(8,2)"])
+def test_a_column_that_was_never_filled_is_counted_once_it_is(database: Database, kind: str) -> None:
+    database.create("t", {"x": kind}, [(None,)] * 5)
+    source = database.source()
+    profile = source.profile(table(), [FeatureColumn(feature="x", column="x", kind=Kind.NUMERIC)], None)["x"]
+    assert not isinstance(profile, Exception), profile
+    spec = make_spec(profile)
+    assert source.read(table(), [counter("x", spec)], None).counts["x"].tolist() == [[0, 0, 5]]
+    database.execute("INSERT INTO t VALUES (1), (0), (-7)")
+    assert source.read(table(), [counter("x", spec)], None).counts["x"].tolist() == [[3, 0, 5]]
+    source.close()

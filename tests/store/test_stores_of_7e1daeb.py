@@ -4,6 +4,7 @@ Expected values are those that 7e1daeb gave itself, recorded beside the stores; 
 """
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,9 @@ def test_the_next_window_needs_no_reference_anew(engine: str, migrated: Asked, t
     assert_same(asked.notifications_of_next(), then["notifications"], "notifications")
 
 
+ONE_VALUE = re.compile(r"\[(.*), \1\)")
+
+
 def assert_same(now: Any, then: Any, where: str) -> None:
     """Numbers to 1e-12, all else exactly; a document may have gained keys."""
     match then:
@@ -100,6 +104,8 @@ def assert_same(now: Any, then: Any, where: str) -> None:
             assert isinstance(now, dict), where
             for key, value in then.items():
                 assert key in now, f"{where}: {key} is gone"
+                if key == "label" and (one := ONE_VALUE.fullmatch(str(value))) and now[key] == one[1]:
+                    continue  # a bin of one value is called by the value by now
                 assert_same(now[key], value, f"{where}, {key}")
         case list():
             assert isinstance(now, list), where
