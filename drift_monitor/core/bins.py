@@ -16,6 +16,7 @@ edge is `above`. `below` and `above` hold -inf and +inf; `invalid` holds NaN and
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -25,6 +26,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
 
+import numpy as np
+
 from drift_monitor.errors import InputError
 
 Number = int | float | Decimal
@@ -32,8 +35,8 @@ Number = int | float | Decimal
 
 _FEWEST_DIGITS, _MOST_DIGITS = 6, 12  # of an edge in a label
 _LARGEST_PLAIN = 1e15  # from here on an exponent is read more easily
-_ROUNDING = Fraction(1, 10**6)  # eight steps of a 32-bit float are half of it
-_NOTHING = Fraction(1, 10**40)
+_LARGEST_SINGLE = float(np.finfo(np.float32).max)
+_ROOM = 10  # steps of rounding that a bin of one value is wide at most
 
 
 class ValueType(StrEnum):
@@ -175,15 +178,18 @@ def _edge_text(edge: Number, digits: int) -> str:
 
 
 def _only_value(low: Number, high: Number) -> str:
-    """The value of a bin that holds only one, to rounding; empty where it holds more."""
+    """The value of a bin that holds only one, to rounding in 64 or 32 bits; empty where it holds more."""
     first, last = Fraction(low), Fraction(high)
     if isinstance(low, int):
         return str(low) if last == first + 1 else ""
-    if last - first > max(abs(first) * _ROUNDING, abs(last) * _ROUNDING, _NOTHING):
+    width, middle = last - first, float((first + last) / 2)
+    step = Fraction(math.ulp(max(abs(float(low)), abs(float(high)))))
+    rounded = abs(middle) < _LARGEST_SINGLE and middle == float(np.float32(middle))
+    if width > _ROOM * (max(step * 2**29, Fraction(1, 2**149)) if rounded else step):
         return ""
-    middle = low if low == 0 or isinstance(low, Decimal) else float((first + last) / 2)
-    texts = (_edge_text(middle, digits) for digits in range(1, _MOST_DIGITS + 1))
-    return next((text for text in texts if first <= Fraction(text) < last), _edge_text(middle, _MOST_DIGITS))
+    value = low if isinstance(low, Decimal) or not low else middle
+    texts = (_edge_text(value, digits) for digits in range(1, _MOST_DIGITS + 1))
+    return next((text for text in texts if first <= Fraction(text) < last), _edge_text(value, _MOST_DIGITS))
 
 
 @dataclass(frozen=True)
