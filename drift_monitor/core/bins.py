@@ -146,8 +146,9 @@ class NumericBins(_Spec):
             Bin(_only_value(low, high) or f"[{text}, {next_text})", low, high)
             for (text, next_text), (low, high) in zip(pairwise(texts), pairwise(self.edges), strict=True)
         ]
-        outer = [Bin(Reserved.ABOVE, self.edges[-1] if self.edges else None, None, Reserved.ABOVE)]
+        outer = [Bin("any number", reserved=Reserved.ABOVE)]
         if self.edges:
+            outer = [Bin(Reserved.ABOVE, self.edges[-1], None, Reserved.ABOVE)]
             inner.insert(0, Bin(Reserved.BELOW, None, self.edges[0], Reserved.BELOW))
         return (*inner, *outer, *(Bin(name, reserved=name) for name in (Reserved.INVALID, Reserved.MISSING)))
 

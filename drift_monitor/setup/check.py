@@ -139,7 +139,7 @@ def _remarks_on_times(monitor: MonitorConfig, rows: LatestRows, path: Path_, now
             last = "there is none before now" if rows.newest is None else f"the newest is of {minute(rows.newest)}"
             messages.append(f"the last window has no rows, {last}: evaluations of now find no data")
         if rows.later and rows.latest is not None:
-            messages.append(f"{rows.later:,} rows are dated later, up to {minute(rows.latest)}: nothing sees them")
+            messages.append(f"rows dated later: {rows.later:,}, up to {minute(rows.latest)}; nothing sees them")
     for message in messages:
         yield ConnectProblem(
             path=(*path, "time_column"), message=f"monitor {monitor.name!r}: {message}", is_mistake=False

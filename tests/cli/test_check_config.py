@@ -1,5 +1,7 @@
 """`check-config`: all mistakes of all files at once; with `--connect` those only the databases know."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -117,3 +119,27 @@ def test_columns_that_cannot_be_watched_are_noted_with_features_all(shop: Shop) 
 
     assert result.exit_code == 0
     assert "note: monitor 'orders': excluded column 'note' does not exist" in result.stdout
+
+
+def test_connecting_notes_what_a_monitor_will_never_see(shop: Shop) -> None:
+    note = "CASE rowid % 10 WHEN 0 THEN 1 ELSE 'n/a' END"
+    shop.change_config("features:", f'features:\n      - {{name: note, expression: "{note}"}}')
+    with closing(sqlite3.connect(shop.database)) as file, file:
+        file.execute("UPDATE orders SET created_at = replace(created_at, '2026-', '2019-')")
+        file.execute("INSERT INTO orders VALUES ('2099-12-31T00:00:00+00:00', 1, 'DE')")
+
+    result = _check("--connect", shop.config)
+
+    assert result.exit_code == 0, result.stdout
+    assert "the last window has no rows, the newest is of 2019-" in result.stdout
+    assert "rows dated later: 1, up to 2099-12-31 00:00" in result.stdout
+    assert "feature 'note': " in result.stdout and "rows are no numeric values" in result.stdout
+
+
+def test_connecting_runs_the_counting_statement(shop: Shop) -> None:
+    shop.change_config("features:", 'features:\n      - {name: total, expression: "sum(amount)"}')
+
+    result = _check("--connect", shop.config)
+
+    assert result.exit_code == 1
+    assert "an expression aggregates them; write it without sum(), max() and the like" in result.stdout

@@ -233,7 +233,7 @@ def test_a_reference_without_values_has_one_bin_for_all_numbers(value_type, binn
     empty = NumericProfile(value_type=value_type, rows=300, minimum=None, maximum=None, sample=[])
     spec = make_spec(empty, binning)
     assert (spec.edges, spec.size, spec.unknown, spec.invalid, spec.missing) == ((), 3, (0,), 1, 2)
-    assert [one.label for one in spec.bins] == ["above", "invalid", "missing"]
+    assert [one.label for one in spec.bins] == ["any number", "invalid", "missing"]
     assert spec_from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 

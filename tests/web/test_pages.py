@@ -126,7 +126,7 @@ def test_firing_table_says_how_much_against_what_and_which_bins(visitor: Visitor
 
     assert "critical" in row and "country" in row
     assert "2026-11-20 11:00 UTC" in row
-    assert re.search(r"PSI \d\.\d+ above 0\.25", row)
+    assert re.search(r"PSI \d\.\d+ \(95 %: \d\.\d+ to \d\.\d+\) lower bound above 0\.25", row)
     assert "unseen values 50 % above 5 %" in row
     assert "labels the reference never had 0 % → 50 %" in row
     assert "new values" in row

@@ -75,7 +75,7 @@ SELECT 'our role may call functions that write even in a read-only transaction: 
 FROM pg_proc p
 WHERE p.proname ~ '^(lo_(creat|create|from_bytea|import|export|put|truncate|truncate64|unlink)|lowrite'
                   '|dblink(_exec|_connect|_connect_u|_send_query)?|pg_file_.*|pg_logical_emit_message|pg_reload_conf'
-                  '|pg_rotate_logfile|pg_switch_wal|pg_promote|pg_create_.*_slot|pg_drop_replication_slot)$'
+                  '|pg_rotate_logfile|pg_switch_wal|pg_promote)$'
   AND (p.proname !~ '^lo' OR current_setting('server_version_num')::int < 160000)
   AND has_function_privilege(p.oid, 'EXECUTE')
   AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper)

@@ -155,6 +155,6 @@ def _firing_rule(alert: ActiveAlert, rule: Rule | None, measurement: Measurement
         metric=rule.metric.label,
         value=words.amount(rule.metric, value),
         interval=interval,
-        side=rule.side,
+        side=f"{words.held(rule)} {rule.side}".strip(),
         threshold=words.threshold(rule),
     )

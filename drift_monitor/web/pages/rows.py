@@ -114,6 +114,9 @@ def monitor_row(monitor: MonitorConfig, status: Status, at: datetime) -> Monitor
     """The monitor as it stands at `at`."""
     done = status.done.get(monitor.name)
     health, detail = _health(monitor, status, at)
+    if done and done.result and done.result.get("live_rows") == 0:
+        seen = f"the newest is of {words.minute(done.newest)}" if done.newest else "and no earlier one had any"
+        detail = detail or f"The last window has no rows, {seen}: nothing can be compared."
     rules = feature_rules(monitor.rules)
     active: dict[Series, list[AlertRow]] = {}
     for row in status.active:
