@@ -221,7 +221,8 @@ def _claim(
     """The next one that is still owed: of ends, that is where the receiver has accepted a beginning."""
     while claimed := outbox.claim(conn, services.owner, lease, receivers=receivers, monitors=monitors):
         notification = claimed.notification
-        if notification.body.get("status") != AlertStatus.RESOLVED or notification_log.is_owed(conn, notification.id):
+        tells_ends = notification.body.get("status") == AlertStatus.RESOLVED
+        if not tells_ends or notification_log.is_owed(conn, notification, claimed.claimed_at):
             return claimed
         outbox.withhold(conn, claimed, BEGINNING_NOT_SENT)
     return None
@@ -232,7 +233,7 @@ def _settle(claimed: ClaimedNotification, result: Delivery, conn: Transaction) -
         return
     accepted = result.outcome is DeliveryOutcome.SENT
     if accepted or result.status_code != HTTPStatus.GONE:  # who is gone is told nothing again
-        notification_log.settled(conn, claimed.notification.id, store_now(conn), accepted=accepted)
+        notification_log.settled(conn, claimed.notification, store_now(conn), accepted=accepted)
 
 
 def _send(services: Services, claimed: ClaimedNotification) -> Delivery:

@@ -10,14 +10,14 @@ where the configuration has changed or the monitor is gone.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, Select, func, select, update
+from sqlalchemy import Column, Connection, Row, Select, func, or_, select, update
 
 from drift_monitor.store.columns import insertion
-from drift_monitor.store.outbox import NotificationState
+from drift_monitor.store.outbox import Notification, NotificationState
 from drift_monitor.store.schema import episode, notification_log, outbox
 
 
@@ -81,23 +81,34 @@ def end_told(connection: Connection, episode: str, receiver: str, notification: 
     )
 
 
-def settled(connection: Connection, notification: str, at: datetime, *, accepted: bool) -> None:
-    """Write what became of a message about all episodes that it told."""
+def settled(connection: Connection, message: Notification, at: datetime, *, accepted: bool) -> None:
+    """Write what became of a message about all episodes that it tells of."""
     accepts = {"delivered_at": func.coalesce(notification_log.c.delivered_at, at), "refusals": 0}
     refuses = {"refusals": notification_log.c.refusals + 1, "at": at}
-    connection.execute(
-        update(notification_log)
-        .where(notification_log.c.notification == notification)
-        .values(**(accepts if accepted else refuses))
+    for entry in _told_by(connection, message, at):
+        connection.execute(
+            update(notification_log)
+            .where(notification_log.c.episode_id == entry.episode_id, notification_log.c.receiver == entry.receiver)
+            .values(**(accepts if accepted else refuses))
+        )
+
+
+def is_owed(connection: Connection, message: Notification, at: datetime) -> bool:
+    """Whether a message of ends is about any beginning that was accepted; of what is not known, it is."""
+    entries = _told_by(connection, message, at)
+    return not entries or any(entry.delivered_at is not None for entry in entries)
+
+
+def _told_by(connection: Connection, message: Notification, at: datetime) -> list[LogEntry]:
+    """The entries of the alerts in a message. By what it says: a later message may have taken its place in an entry."""
+    told = {(alert["fingerprint"], alert["startsAt"]) for alert in message.body.get("alerts", ())}
+    recent = or_(episode.c.closed_window.is_(None), episode.c.closed_at >= at - timedelta(days=2))
+    entries = _entries().join(episode, notification_log.c.episode_id == episode.c.id)
+    found = _read(
+        connection,
+        entries.where(episode.c.monitor == message.monitor, notification_log.c.receiver == message.receiver, recent),
     )
-
-
-def is_owed(connection: Connection, notification: str) -> bool:
-    """Whether a message of ends is about any beginning that was accepted."""
-    rows = connection.execute(
-        select(notification_log.c.delivered_at).where(notification_log.c.notification == notification)
-    ).all()
-    return not rows or any(row.delivered_at is not None for row in rows)
+    return [entry for entry in found if (entry.alert.get("fingerprint"), entry.alert.get("startsAt")) in told]
 
 
 def of_episodes(connection: Connection, ids: Collection[str]) -> tuple[LogEntry, ...]:

@@ -274,7 +274,6 @@ notification_log: Final = Table(
     Column("delivered_at", Instant),
     Column("refusals", Integer, nullable=False, server_default="0"),
     Index("ix_notification_log_at", "at"),
-    Index("ix_notification_log_notification", "notification"),
 )
 
 acknowledgement: Final = Table(

@@ -15,4 +15,3 @@ def upgrade() -> None:
     op.add_column("notification_log", sa.Column("refusals", sa.Integer(), nullable=False, server_default="0"))
     # What was sent by an earlier version counts as accepted: its end is owed, as it was then.
     op.execute("UPDATE notification_log SET delivered_at = at WHERE state = 'sent'")
-    op.create_index("ix_notification_log_notification", "notification_log", ["notification"])

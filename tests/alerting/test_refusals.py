@@ -116,6 +116,27 @@ def test_an_end_that_was_written_before_its_beginning_was_refused_is_not_told(st
     assert [tuple(row) for row in rows] == [("dead", None), ("suppressed", "its beginning was not told")]
 
 
+def test_an_end_that_was_written_before_its_beginning_was_accepted_is_told(stage: Stage) -> None:
+    stage.bench.evaluate(1, 2, 3, 4)
+    stage.deliver()
+    assert stage.receivers["hook"].told == ["firing", "resolved"]
+
+
+def test_an_end_is_owed_where_any_message_of_the_beginning_was_accepted(stage: Stage) -> None:
+    hook = stage.receivers["hook"]
+    stage.bench.evaluate(1, 2)
+    hook.status = 400
+    stage.deliver()
+    hook.status = 200
+    stage.pass_time(5 * MINUTE)
+    hook.status = 400
+    stage.bench.evaluate(3, 4)
+    stage.deliver()
+    hook.status = 200
+    stage.pass_time(5 * MINUTE)
+    assert hook.told == ["firing", "resolved"]
+
+
 def test_a_refused_end_is_tried_for_a_day(stage: Stage) -> None:
     hook = stage.receivers["hook"]
     stage.bench.evaluate(1, 2)

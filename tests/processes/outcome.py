@@ -20,7 +20,7 @@ VOLATILE: Mapping[str, frozenset[str]] = {
     "configuration": frozenset({"first_seen"}),
     "monitor": frozenset({"updated_at", "enabled_at"}),
     "episode": frozenset({"closed_at"}),
-    "notification_log": frozenset({"at"}),
+    "notification_log": frozenset({"at", "delivered_at"}),
     "reference": frozenset({"built_at"}),
     "pane_series": frozenset({"id"}),
     "pane": frozenset({"read_at"}),
