@@ -35,6 +35,7 @@ from drift_monitor.sources.dialects.sqlite_times import time_axis
 from drift_monitor.sources.dialects.values import text_of
 
 BUSY_SECONDS = 5  # a writer holds the file for the time of its transaction
+PROBED_TIMES = 100  # values that tell whether a column holds dates only, or parts of seconds
 PROBED_ROWS = 1_000  # values that tell the type of a column which declares none
 
 CATALOG = """
@@ -152,7 +153,7 @@ class SQLite(Dialect):
     ) -> sa.Executable | None:
         first = sa.select(time.label("time")).select_from(rows).where(time.is_not(None))
         some = first.limit(1).scalar_subquery()
-        more = first.limit(PROBED_ROWS).subquery()
+        more = first.limit(PROBED_TIMES).subquery()
         longest = sa.select(sa.func.max(sa.func.length(more.c.time))).scalar_subquery()
         if entry is None or info.name not in entry.indexed:
             return sa.select(
