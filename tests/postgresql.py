@@ -64,7 +64,10 @@ default_transaction_deferrable = on
 
 
 # What a connection of a test's own needs against that: as the texts in the tests are written, and as a driver reads.
-PLAIN = "-c client_encoding=UTF8 -c standard_conforming_strings=on -c datestyle=ISO -c extra_float_digits=3"
+PLAIN = (
+    "-c client_encoding=UTF8 -c standard_conforming_strings=on -c datestyle=ISO"
+    " -c intervalstyle=postgres -c extra_float_digits=3"
+)
 POOLER = """
 [databases]
 * = host=127.0.0.1 port={server} user={user} password={password}

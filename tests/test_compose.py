@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from drift_monitor.cli.main import main
 from drift_monitor.config.web import WebConfig
 from drift_monitor.web.access import allowed_hosts, bind_problem, parse_address
-from tests.postgresql import PASSWORD, PostgresqlServer, find_binaries
+from tests.postgresql import PASSWORD, PLAIN, PostgresqlServer, find_binaries
 from tests.programs import find_program
 from tests.web.promtool import find_promtool
 
@@ -142,7 +142,7 @@ class Databases:
         names = {"drift": "drift", "drift_reader": "reader", "drift_viewer": "viewer"}
         password = (self.secrets / f"{names[user]}_password").read_text()
         login = {"host": "127.0.0.1", "port": self.server.port, "user": user, "password": password, "dbname": database}
-        return psycopg.connect(**login, autocommit=True)
+        return psycopg.connect(**login, autocommit=True, options=PLAIN)
 
     def evaluate(self, config: Path, at: datetime) -> int:
         """`drift-monitor evaluate` for the window that ends at `at`; its exit code says whether there is drift."""
