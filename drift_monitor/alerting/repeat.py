@@ -27,10 +27,8 @@ from drift_monitor.store.notification_log import LogEntry, LogState
 from drift_monitor.telemetry.logs import apart
 
 _logger = logging.getLogger(__name__)
-FIRST_RETELL, LAST_RETELL = (
-    timedelta(minutes=5),
-    timedelta(hours=6),
-)  # after a refusal; doubled from the one to the other
+# After a refusal; doubled from the one to the other.
+FIRST_RETELL, LAST_RETELL = timedelta(minutes=5), timedelta(hours=6)
 
 
 def repeat_due(services: Services) -> None:

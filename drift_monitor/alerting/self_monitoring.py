@@ -85,10 +85,8 @@ def _write(services: Services, monitor: MonitorConfig, watching_since: datetime,
             events.append(AlertEvent(episode_id=episode.id, alert=_alert(services, monitor, episode, condition)))
     for episode in ended:
         alerts.close_episode(conn, episode.id, window=now, reason=RECOVERED)
-        is_receiver = episode.key.rule == SelfAlert.RECEIVER
-        text = (
-            "The receiver accepts messages again" if is_receiver else f"{monitor.name}: its evaluations succeed again"
-        )
+        of_receiver = episode.key.rule == SelfAlert.RECEIVER
+        text = f"{monitor.name}: {'its receiver accepts messages' if of_receiver else 'its evaluations succeed'} again"
         fired = _alert(services, monitor, episode, None)
         annotations = {**fired.annotations, "summary": text, "description": f"{text}, since {minute(now)} UTC."}
         alert = replace(fired, status=AlertStatus.RESOLVED, annotations=annotations, ends_at=now)

@@ -11,7 +11,7 @@ from drift_monitor.config.schema import Config, FixedTable, MonitorConfig
 from drift_monitor.core.bins import BinSpec, BooleanBins, CategoricalBins, Kind, NumericBins, ValueType
 from drift_monitor.core.distribution import Histogram
 from drift_monitor.core.schedule import Span
-from drift_monitor.errors import FeatureError, SourceError
+from drift_monitor.errors import FeatureError, SourceError, SourceTimeout
 from drift_monitor.evaluation.reference import (
     WatchedFeature,
     configured_features,
@@ -101,13 +101,16 @@ def _counted(
     end = monitor.grid.last_settled(now, monitor.settle)
     pane = Span(monitor.grid.shift(end, -1), end)
     reading = source.read(dataset, counters, [pane])
-    if not reading.rows[0]:
+    try:
         rows = latest_rows(source, dataset, now)
         yield from _remarks_on_times(monitor, rows, path, now)
-        if rows.newest is not None:
+        if not reading.rows[0] and rows.newest is not None:
             start = monitor.grid.last_settled(rows.newest, timedelta(0))
             pane = Span(start, monitor.grid.shift(start, 1))
             reading = source.read(dataset, counters, [pane])
+    except SourceTimeout as error:
+        message = f"monitor {monitor.name!r}: not all rows were looked at: {error}"
+        yield ConnectProblem(path=(*path, "time_column"), message=message, is_mistake=False)
     bare = source.read(dataset, [], [pane]).rows[0] if counters else reading.rows[0]
     if bare > reading.rows[0]:
         message = (
@@ -115,8 +118,11 @@ def _counted(
             "an expression aggregates them; write it without sum(), max() and the like"
         )
         yield ConnectProblem(path=(*path, "features"), message=message)
-    for position, counter in enumerate(counters):
-        place = (*path, "features") if monitor.features == "all" else (*path, "features", position)
+    positions = {} if monitor.features == "all" else {each.name: at for at, each in enumerate(monitor.features)}
+    for counter in counters:
+        place: Path_ = (*path, "features")
+        if counter.feature in positions:
+            place = (*place, positions[counter.feature])
         if counter.feature in reading.failed:
             yield ConnectProblem(path=place, message=str(reading.failed[counter.feature]))
             continue

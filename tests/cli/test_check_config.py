@@ -136,6 +136,16 @@ def test_connecting_notes_what_a_monitor_will_never_see(shop: Shop) -> None:
     assert "feature 'note': " in result.stdout and "rows are no numeric values" in result.stdout
 
 
+def test_connecting_notes_rows_of_the_future_also_where_there_are_newer_ones(shop: Shop) -> None:
+    with closing(sqlite3.connect(shop.database)) as file, file:
+        file.execute("INSERT INTO orders VALUES ('2099-12-31T00:00:00+00:00', 1, 'DE')")
+
+    result = _check("--connect", shop.config)
+
+    assert "rows dated later: 1, up to 2099-12-31 00:00; nothing sees them" in result.stdout
+    assert "the last window has no rows" not in result.stdout
+
+
 def test_connecting_runs_the_counting_statement(shop: Shop) -> None:
     shop.change_config("features:", 'features:\n      - {name: total, expression: "sum(amount)"}')
 
