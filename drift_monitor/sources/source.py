@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from drift_monitor.clock import Clock
 from drift_monitor.core.binning import Profile
@@ -49,7 +49,14 @@ class Source:
         limits = SourceLimits(max_connections=max_connections, statement_timeout=statement_timeout)
         dialect = DIALECTS[backend]()
         self.name = name
-        self._session = Session(name, dialect.engine(address, limits), dialect, limits)
+        try:
+            engine = dialect.engine(address, limits)
+        except ModuleNotFoundError as error:
+            text = f"source {name!r}: its driver is not installed; pip install 'drift-monitor[{backend}]'"
+            raise SourceUnavailable(text) from error
+        except (SQLAlchemyError, ValueError) as error:
+            raise SourceUnavailable(f"source {name!r}: {error}; check its URL") from error
+        self._session = Session(name, engine, dialect, limits)
         self._catalog = Catalog(self._session)
         self._reader = Reader(self._session, self._catalog, clock)
         self._profiler = Profiler(self._session, self._catalog, self._reader)

@@ -329,6 +329,8 @@ def _engine(
         if url.drivername != "sqlite":
             return postgresql_engine(url, deadline=deadline, given_up=given_up, **shared)
         return sqlite_engine(url, clock, BUSY_TIMEOUT if deadline is None else min(deadline, BUSY_TIMEOUT), **shared)
+    except ArgumentError as error:  # of hosts and ports among the options
+        raise StoreError(f"store url: {error}") from error
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise StoreError(
             "store url: the PostgreSQL driver is not installed; pip install 'drift-monitor[postgresql]'"

@@ -228,6 +228,17 @@ def test_values_of_rows_are_in_no_error_and_no_log(postgresql: Postgresql, caplo
         ("sqlite://", "a SQLite source needs a file"),
         ("mysql+pymysql://u:secret-word@h/db", "databases of kind 'mysql' can't be read; known are postgresql, sqlite"),
         ("no url at all", "source 'shop': its URL can't be parsed"),
+        ("postgresql://u:secret-word@[::1/db", "source 'shop': its URL can't be parsed"),
+        (
+            "postgresql://u:secret-word@127.0.0.1:1/d?port=x",
+            "source 'shop': Received non-integer port.*; check its URL",
+        ),
+        (
+            "postgresql://u:secret-word@127.0.0.1:1/d?connect_timeout=soon",
+            "source 'shop': bad value for connect_timeout",
+        ),
+        ("postgresql://u:secret-word@127.0.0.1:1/d?sslmode=sometimes", "source 'shop': .*invalid sslmode value"),
+        ("postgresql://u:secret-word@127.0.0.1:1/d?host=a,b&port=1,2,3", "source 'shop': .*number of hosts and ports"),
     ],
 )
 def test_a_source_that_is_not_there_is_unavailable_and_keeps_its_password(url: str, message: str) -> None:
