@@ -110,8 +110,10 @@ def _note_passwords(report: Report[Config], key: str) -> None:
         user, at, _ = ((place and place.text) or "").partition("://")[2].partition("@")
         _, colon, password = user.partition(":")
         if at and colon and password and not password.startswith("${"):
-            message = "a password stands in the configuration"
-            report.note((*path, "url"), message, "use url_file or a ${VARIABLE}")
+            hint = "use url_file or a ${VARIABLE}"
+            if any(sign in password for sign in "/?#"):
+                hint += "; other programs need %2F for '/', %3F for '?' and %23 for '#' in it"
+            report.note((*path, "url"), "a password stands in the configuration", hint)
 
 
 def _check_receivers(report: Report[Config]) -> None:

@@ -75,8 +75,10 @@ def _address_mistake(rest: str) -> tuple[str, str] | None:
         return "an '@' within the password ends it", "write %40 for '@' in a user or password"
     if at and "/" in user.partition(":")[0]:
         return "a '/' in the user's name ends the host", "write %2F for '/' in a user"
-    ports = [port for place in re.sub(r"\[[^]]*\]", "", host).split(",") for port in place.split(":")[1:]]
-    if any(port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536) for port in ports):
+    if "," in host:
+        return "several hosts can't stand before the database", "write ?host=HOST:PORT&host=HOST:PORT after it"
+    ports = re.sub(r"\[[^]]*\]", "", host).split(":")[1:]
+    if any(not (port.isascii() and port.isdigit() and 0 < int(port) < 65536) for port in ports):
         special = "write %2F for '/', %3F for '?', %23 for '#' and %3A for ':' in a password"
         return "what follows the host is no port", f"ports go from 1 to 65535; {special}"
     for name, value in parse_qsl(options, keep_blank_values=True):
