@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from drift_monitor.core.bins import Bin, Number, Reserved, edge_texts
+from drift_monitor.core.bins import Bin, Reserved
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import Comparand, Rule
@@ -111,9 +111,9 @@ def bin_name(place: Bin) -> str:
         case None:
             return place.label
         case Reserved.BELOW:
-            return f"below {_edge(place.upper)}"
+            return f"below {place.edge}"
         case Reserved.ABOVE:
-            return "any number" if place.lower is None else f"{_edge(place.lower)} and above"
+            return f"{place.edge} and above" if place.edge else place.label
         case Reserved.INVALID:
             return "invalid (no number)"
         case Reserved.MISSING:
@@ -122,10 +122,6 @@ def bin_name(place: Bin) -> str:
             return "rare labels"
         case Reserved.UNSEEN:
             return "labels the reference never had"
-
-
-def _edge(edge: Number | None) -> str:
-    return "" if edge is None else edge_texts([edge])[0]
 
 
 def bar(share: float, width: int) -> str:

@@ -115,6 +115,7 @@ Binning = Quantiles | Uniform | Edges | Top
 
 TAIL_LEVELS = (Fraction(1, 1000), Fraction(1, 100), Fraction(99, 100), Fraction(999, 1000))  # edges beside quantiles
 _STEPS = 4  # of rounding between a value and what is taken for it
+_LEAST_SINGLE = 2.0**-149  # the step of 32-bit floats around zero
 _LARGEST = float(np.finfo(np.float64).max)
 RARE_BELOW = Fraction(1, 1000)  # a label with a smaller share of the rows gets no bin of its own
 _EXACT = Context(prec=200_000, Emax=MAX_EMAX, Emin=MIN_EMIN)  # more digits than a numeric column can hold: never rounds
@@ -231,7 +232,9 @@ def _edges_of_own(profile: NumericProfile, own: Sequence[Number], values: Sequen
     edges: list[Number] = []
     for value in map(float, own):
         place = bisect_left(values, value)
-        step = max(math.ldexp(1.0, math.frexp(value)[1] - 24), 2.0**-149) if profile.is_single else math.ulp(value)
+        step = math.ulp(value)
+        if profile.is_single:
+            step = max(math.ldexp(1.0, math.frexp(value)[1] - 24), _LEAST_SINGLE) if value else _LEAST_SINGLE
         low, high = value - _STEPS * step, value + _STEPS * step
         if place > 0:
             low = max(low, _middle(float(values[place - 1]), value))

@@ -70,12 +70,16 @@ class Reserved(StrEnum):
 
 @dataclass(frozen=True)
 class Bin:
-    """One bin as people see it. `lower` and `upper` are None where there is no such bound."""
+    """One bin as people see it. `lower` and `upper` are None where there is no such bound.
+
+    `edge`: the bound of what lies outside of all edges, written as in the label of its neighbour.
+    """
 
     label: str
     lower: Number | None = None
     upper: Number | None = None
     reserved: Reserved | None = None
+    edge: str = ""
 
 
 class _Spec:
@@ -148,8 +152,8 @@ class NumericBins(_Spec):
         ]
         outer = [Bin("any number", reserved=Reserved.ABOVE)]
         if self.edges:
-            outer = [Bin(Reserved.ABOVE, self.edges[-1], None, Reserved.ABOVE)]
-            inner.insert(0, Bin(Reserved.BELOW, None, self.edges[0], Reserved.BELOW))
+            outer = [Bin(Reserved.ABOVE, self.edges[-1], None, Reserved.ABOVE, texts[-1])]
+            inner.insert(0, Bin(Reserved.BELOW, None, self.edges[0], Reserved.BELOW, texts[0]))
         return (*inner, *outer, *(Bin(name, reserved=name) for name in (Reserved.INVALID, Reserved.MISSING)))
 
     def to_json(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from drift_monitor.core.binning import (
 )
 from drift_monitor.core.bins import BooleanBins, CategoricalBins, Number, NumericBins, ValueType, spec_from_json
 from drift_monitor.errors import InputError
+from drift_monitor.words import bin_name
 
 FLOATS = st.lists(st.floats(-1e300, 1e300) | st.sampled_from([0.0, -0.0, 1.5, -999.0]), min_size=1, max_size=200)
 INTEGERS = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), min_size=1, max_size=200)
@@ -93,6 +94,15 @@ def test_rounding_does_not_leave_the_bin_of_a_value_nor_enter_that_of_another(va
             near = value + steps * math.ulp(value)
             if before / 2 + value / 2 < near < value / 2 + after / 2 and math.isfinite(near) and abs(near) < LARGEST:
                 assert bin_of(spec, near) == bin_of(spec, value), (near, value)
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0**-149, -(2.0**-140), 1.5])
+def test_the_room_of_32_bits_is_that_of_the_value_also_around_zero(value):
+    profile = NumericProfile(
+        value_type=ValueType.FLOAT, rows=9, minimum=value, maximum=value, sample=[value] * 9, is_single=True
+    )
+    step = float(np.spacing(np.float32(abs(value))))
+    assert make_spec(profile).edges == (value - 4 * step, value + 4 * step)
 
 
 def test_a_value_of_32_bits_has_the_room_of_its_type():
@@ -297,3 +307,5 @@ def test_labels_tell_edges_apart_and_call_a_single_value_by_its_name(edges, labe
     spec = NumericBins(edges, ValueType.FLOAT)
     assert [one.label for one in spec.bins[1:-3]] == labels
     assert all(len(label) <= 2 * (12 + 6) for label in labels)
+    if labels[0].startswith("["):
+        assert bin_name(spec.bins[0]) == f"below {labels[0][1:].partition(',')[0]}"
