@@ -168,3 +168,11 @@ def test_the_search_path_is_the_urls_or_else_the_roles(postgresql: Postgresql) -
     source = postgresql.source()
     assert source.read(table(), [counter("n", NUMBERS)], None).rows.tolist() == [1]
     source.close()
+
+
+def test_an_encoding_in_the_url_changes_nothing(postgresql: Postgresql) -> None:
+    postgresql.create("t", {"c": "text"}, [("M\xfcnchen",), ("\u6771\u4eac",)])
+    source = Postgresql(postgresql.url + "?client_encoding=latin1&options=-cclient_encoding%3Dlatin1").source()
+    profile = source.profile(table(), [FeatureColumn(feature="c", column="c")], None)["c"]
+    assert dict(profile.labels) == {"M\xfcnchen": 1, "\u6771\u4eac": 1}  # type: ignore[union-attr]
+    source.close()

@@ -77,6 +77,8 @@ CONNECTION = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
+}
+FIXED = {
     "client_encoding": "utf8",
     "prepare_threshold": None,  # a generic plan would not see the bounds and edges
 }
@@ -129,7 +131,12 @@ class PostgreSQL(PushDialect):
     def engine(self, url: sa.URL, limits: SourceLimits) -> sa.Engine:
         engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
-            connect_args={**CONNECTION, **{key: value for key, value in url.query.items() if key in CONNECTION}},
+            # Patience is the URL's to say, the meaning of what is sent is not.
+            connect_args={
+                **CONNECTION,
+                **{key: value for key, value in url.query.items() if key in CONNECTION},
+                **FIXED,
+            },
             isolation_level="READ COMMITTED",
             hide_parameters=True,
             use_native_hstore=False,  # saves a look into the catalog with every connection
