@@ -39,12 +39,14 @@ from drift_monitor.sources.dialects.postgresql_catalog import (
     CATALOG,
     DECIMALS,
     EPOCHS,
+    FAULTS,
     FLOATS,
     INTEGERS,
     NAIVE_TIMES,
     NAMES,
     RESULT_TYPES,
     RISKS,
+    SPEAKING_CLASSES,
     TEXTS,
     ZONED,
     column_of,
@@ -98,25 +100,6 @@ UTF8 = "^([0-7][0-9a-f]|(c[2-9a-f]|d[0-9a-f])[89ab][0-9a-f]|e[0-9a-f]([89ab][0-9
 PROBED_ROWS = 1_000  # times that tell whether numbers are seconds or parts of them
 # Rows are sampled by the hash of where they lie, modulo this; unlike TABLESAMPLE that leaves indexes their use.
 PLACES = 2**24
-
-FAULTS = {
-    "08": ErrorKind.UNAVAILABLE,  # connection
-    "28": ErrorKind.UNAVAILABLE,  # authorization
-    "3D": ErrorKind.UNAVAILABLE,  # no such database
-    "53": ErrorKind.UNAVAILABLE,  # out of memory, disk, connections
-    "57P": ErrorKind.UNAVAILABLE,  # shutting down, starting up
-    "57014": ErrorKind.TIMEOUT,
-    "55P03": ErrorKind.LOCKED,
-    "40001": ErrorKind.CONFLICT,
-    "40P01": ErrorKind.CONFLICT,
-    "42P01": ErrorKind.TABLE_MISSING,
-    "3F000": ErrorKind.TABLE_MISSING,
-    "42703": ErrorKind.COLUMN_MISSING,
-    "42501": ErrorKind.PERMISSION,
-}
-
-# Error classes whose messages hold names and syntax, but no values of rows.
-SPEAKING_CLASSES = ("42", "3F", "3D", "28", "08", "53", "57")
 
 
 class PostgreSQL(PushDialect):

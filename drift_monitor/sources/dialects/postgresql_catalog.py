@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from drift_monitor.core.bins import Kind, ValueType
-from drift_monitor.sources.dialects.base import CatalogEntry, ColumnInfo
+from drift_monitor.sources.dialects.base import CatalogEntry, ColumnInfo, ErrorKind
 from drift_monitor.sources.dialects.elements import Relation
 
 INTEGERS = {"int2", "int4", "int8"}
@@ -20,6 +20,25 @@ TYPES: Mapping[str, tuple[Kind, ValueType]] = {
     **dict.fromkeys(DECIMALS, (Kind.NUMERIC, ValueType.DECIMAL)),
     "bool": (Kind.BOOLEAN, ValueType.BOOLEAN),
 }
+FAULTS = {
+    "08": ErrorKind.UNAVAILABLE,  # connection
+    "28": ErrorKind.UNAVAILABLE,  # authorization
+    "3D": ErrorKind.UNAVAILABLE,  # no such database
+    "53": ErrorKind.UNAVAILABLE,  # out of memory, disk, connections
+    "57P": ErrorKind.UNAVAILABLE,  # shutting down, starting up
+    "57014": ErrorKind.TIMEOUT,
+    "55P03": ErrorKind.LOCKED,
+    "40001": ErrorKind.CONFLICT,
+    "40P01": ErrorKind.CONFLICT,
+    "42P01": ErrorKind.TABLE_MISSING,
+    "3F000": ErrorKind.TABLE_MISSING,
+    "42703": ErrorKind.COLUMN_MISSING,
+    "42501": ErrorKind.PERMISSION,
+}
+
+# Error classes whose messages hold names and syntax, but no values of rows.
+SPEAKING_CLASSES = ("42", "3F", "3D", "28", "08", "53", "57")
+
 ENUM = "e"  # the category of enumerated types, whose names are the user's
 ZONED = "timestamptz"
 EPOCHS = {"int4": sa.BigInteger, "int8": sa.BigInteger, "numeric": sa.Numeric, "float8": sa.Double}  # times as numbers
