@@ -1,8 +1,10 @@
-"""Self-monitoring: alerts about the monitors themselves, severity warning, to the same receivers.
+"""Self-monitoring: alerts about the monitors and their receivers, severity warning, to the same receivers.
 
     MonitorFailing   three evaluations in a row failed or could not start behind one that fails, or one hour of it;
                      over with the next evaluation that succeeds
     MonitorStale     the last success is older than three intervals, though nothing failed: nobody evaluates
+    ReceiverFailing  a receiver has accepted none of its last tries for minutes; told to all others by the first
+                     monitor that names it; over with the next message that it accepts
 
 Each is an episode of its own and no drift alert: neither raises nor resolves one. The open episode is the whole state.
 A monitor that fails is not called stale as well. Time in which nobody watched (the daemon was stopped, the machine

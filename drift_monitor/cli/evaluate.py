@@ -138,14 +138,11 @@ def _shown(result: Evaluated) -> Iterator[RenderableType]:
         since = record.alert.since
         whose = f"{record.key.feature}: " if record.key.feature else ""
         began = "" if since is None else f" since {minute(since)}"
-        found = [
-            one for one in evaluation.measurements if one.feature == record.key.feature and rule.metric.is_divergence
-        ]
-        estimate = found[0].estimate(rule.metric) if found else Estimate(None)
-        line = (
-            f"  {record.alert.phase.value} {rule.severity.value}: {whose}{against(rule, estimate, record.alert.value)}"
-        )
-        yield plain(f"{line}{began}", style=_STYLES[rule.severity])
+        of_feature = (one for one in evaluation.measurements if one.feature == record.key.feature)
+        found = next(of_feature, None) if rule.metric.is_divergence else None
+        said = against(rule, found.estimate(rule.metric) if found else Estimate(None), record.alert.value)
+        line = f"  {record.alert.phase.value} {rule.severity.value}: {whose}{said}{began}"
+        yield plain(line, style=_STYLES[rule.severity])
     yield Text("")
 
 

@@ -8,7 +8,6 @@ from drift_monitor.app import open_services
 from drift_monitor.cli.flags import config_flag, monitor_flag, quiet_log_flags
 from drift_monitor.cli.output import emit, escape_lines, tell
 from drift_monitor.config.loading import load
-from drift_monitor.core.schedule import Span
 from drift_monitor.evaluation.on_demand import requested_window
 from drift_monitor.evaluation.reference import rebuild_reference, window_of
 from drift_monitor.words import count
@@ -35,7 +34,7 @@ def rebuild(context: click.Context, config_file: Path, monitor: str, feature: st
     config = load(config_file)
     with open_services(config) as services:
         configured = config.monitor(monitor)
-        window: Span = window_of(configured, requested_window(services, configured, None))
+        window = window_of(configured, requested_window(services, configured, None))
         built = rebuild_reference(services, configured, window, feature)
     for name, found in built.features.items():
         rows = "" if found.counts is None else f", {count(found.counts.rows)} rows"

@@ -122,7 +122,8 @@ def _like(texts: "pd.Series[Any]", reference: "pd.Series[Any]") -> "pd.Series[An
 def choose_features(reference: Sequence[str], live: Sequence[str], features: Sequence[str] | None) -> Sequence[str]:
     """The columns to compare, by default those that both sides have; raises InputError naming what is missing."""
     if features is None:
-        common = [name for name in reference if name in set(live)]
+        alone = set(_without(reference, live))
+        common = [name for name in reference if name not in alone]
         if not common:
             sides = f"reference has {_listed(reference)}, live has {_listed(live)}"
             raise InputError(f"the two sides have no column in common: {sides}")

@@ -1,4 +1,4 @@
-"""Does a configuration fit the databases it names? Asks every source and describes every dataset; changes nothing.
+"""Does a configuration fit the databases it names? Every dataset is described, a pane counted, and nothing changed.
 
 Each finding has the path of the configuration's key it is about, so that it can be told with its place in the file.
 """
@@ -136,7 +136,7 @@ def _counted(
 
 
 def _remarks_on_times(monitor: MonitorConfig, rows: LatestRows, path: Path_, now: datetime) -> Iterator[ConnectProblem]:
-    """What is odd about when the rows of a dataset are dated, of which the last pane has none."""
+    """What is odd about when the rows of a dataset are dated."""
     if rows.newest is None and not rows.later:
         messages = ["it has no rows at all"]
     else:

@@ -1,7 +1,8 @@
 """Look at a table before anything is configured: which column is its time, since when it has rows, and how many a day.
 
 A time column is found by its type first, then by its name: databases without a type for times hold them as texts or
-seconds. What it says is checked by reading it; a column that can't be placed in time is not one.
+seconds. What it says is checked by reading it; a column that can't be placed in time is not one. A few rows dated far
+after all others, or in the future, don't hide the table.
 """
 
 import difflib

@@ -30,6 +30,7 @@ _SETTINGS: Final = {
     "tcp_user_timeout": "30000",
     "synchronous_commit": "on",  # an acknowledged commit stays, whatever the server's default
 }
+_OPENING: Final = "drift_monitor_opening"  # the statement that sets them, made once for each connection
 # Client side: libpq notices a network that went silent.
 _CLIENT_SETTINGS: Final = {
     "connect_timeout": CONNECT_SECONDS,
@@ -60,13 +61,12 @@ def postgresql_engine(url: URL, *, deadline: timedelta | None, given_up: Callabl
         return answered.connect(*arguments, **named)
 
     def connected(connection: Any, record: ConnectionPoolEntry) -> None:
-        record.info[SEARCH_PATH] = prepare(connection, read_only=False)
-
-    milliseconds = str(round(limit.total_seconds() * 1000))
+        milliseconds = str(round(limit.total_seconds() * 1000))
+        own = {"statement_timeout": milliseconds, SEARCH_PATH: prepare(connection, read_only=False)}
+        record.info[_OPENING] = set_local({**_SETTINGS, **own})
 
     def begin(connection: Connection) -> None:
-        own = {"statement_timeout": milliseconds, SEARCH_PATH: connection.info[SEARCH_PATH]}
-        connection.exec_driver_sql(set_local({**_SETTINGS, **own}))
+        connection.exec_driver_sql(connection.info[_OPENING])
 
     event.listen(engine, "do_connect", connect)
     event.listen(engine, "connect", connected)
@@ -78,7 +78,6 @@ def postgresql_engine(url: URL, *, deadline: timedelta | None, given_up: Callabl
 def wait_longer(connection: Connection, patience: timedelta) -> None:
     """Give the statements of this connection more time: it is a migration's."""
     connection.connection.dbapi_connection.patience = patience.total_seconds()  # type: ignore[union-attr]
-    connection.info["patient"] = True
 
 
 def _answered(driver: Any, seconds: float, given_up: Callable[[], bool]) -> Any:

@@ -53,6 +53,14 @@ class Stage:
         check_monitors(self.bench.services, clock.at)  # nothing is stale: time without evaluations is the test's
         self.deliver()
 
+    def refuse_the_end(self) -> None:
+        """The hook accepts that the alert fires, and refuses that it is over."""
+        self.bench.evaluate(1, 2)
+        self.deliver()
+        self.receivers["hook"].status = 422
+        self.bench.evaluate(3, 4)
+        self.deliver()
+
     def deliver(self) -> None:
         while deliver_next(self.bench.services):
             pass
@@ -139,11 +147,7 @@ def test_an_end_is_owed_where_any_message_of_the_beginning_was_accepted(stage: S
 
 def test_a_refused_end_is_tried_for_a_day(stage: Stage) -> None:
     hook = stage.receivers["hook"]
-    stage.bench.evaluate(1, 2)
-    stage.deliver()
-    hook.status = 422
-    stage.bench.evaluate(3, 4)
-    stage.deliver()
+    stage.refuse_the_end()
     stage.pass_time(4 * MINUTE)
     assert len(hook.asked) == 2
     stage.pass_time(MINUTE)
@@ -156,11 +160,7 @@ def test_a_refused_end_is_tried_for_a_day(stage: Stage) -> None:
 
 def test_an_old_end_does_not_end_what_has_begun_anew(stage: Stage) -> None:
     hook = stage.receivers["hook"]
-    stage.bench.evaluate(1, 2)
-    stage.deliver()
-    hook.status = 422
-    stage.bench.evaluate(3, 4)
-    stage.deliver()
+    stage.refuse_the_end()
     hook.status = 200
     stage.bench.evaluate(5)
     stage.deliver()
