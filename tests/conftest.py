@@ -4,9 +4,11 @@ Property tests try the same examples in every run, however long each takes: what
 `--hypothesis-profile=quick` they try a quarter of them.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,6 +43,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marks[item.path] |= {mark.name for mark in item.iter_markers()}
     items.sort(key=lambda item: -len(marks[item.path] & {"processes", "slow"}))
+
+
+@pytest.fixture(autouse=True)
+def no_silent_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A service that runs in a thread of the tests and ends its process would end the tests, and say nothing of why.
+
+    Here it ends its thread. With code 0 it left work behind, as it may on a slow machine; any other is a failure.
+    """
+    codes: list[int] = []
+    tests, end = os.getpid(), os._exit
+
+    def end_thread(code: int) -> NoReturn:
+        if os.getpid() != tests:  # a child of the tests
+            end(code)
+        codes.append(code)
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", end_thread)
+    yield
+    assert not any(codes), f"the process would have ended with {codes}; the log says why"
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,11 @@ def rows_in(path: Path, end: datetime) -> int:
 
 @contextmanager
 def serving(config: Path, clock: FixedClock, chore: Callable[[], None]) -> Iterator[None]:
-    quick = DaemonSettings(tick=timedelta(milliseconds=250), clock_step=timedelta(days=1))
+    # On a slow machine the last work takes a while, and nothing of it is left behind.
+    patience = timedelta(seconds=PATIENCE_SECONDS / 3)
+    quick = DaemonSettings(
+        tick=timedelta(milliseconds=250), clock_step=timedelta(days=1), grace=patience, farewell=patience
+    )
     options = replace(ServeOptions(listen_address="127.0.0.1:0"), settings=quick, chore=chore)
     service = Service(load(config), options, clock)
     thread = threading.Thread(target=service.run)
