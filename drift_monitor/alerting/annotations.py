@@ -17,8 +17,7 @@ from urllib.parse import quote, urlencode
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState
 from drift_monitor.core.bins import BinSpec
-from drift_monitor.core.comparison import noise_floor
-from drift_monitor.core.divergence import DIVERGENCES, Metric
+from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Comparand, Rule, Severity
 from drift_monitor.core.times import rfc3339
 from drift_monitor.notify.message import Alert, AlertStatus, fingerprint
@@ -26,6 +25,7 @@ from drift_monitor.notify.message import BinShare as BinShare
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.words import (
     DIRECTION_SENTENCES,
+    UNCERTAIN,
     amount,
     bin_name,
     count,
@@ -106,7 +106,7 @@ def summary(context: AlertContext) -> str:
         return f"{name}: the alert on {metric.label} is over ({context.reason})"
     value = "unknown" if context.state.value is None else _amount(metric, context.state.value)
     if context.drift is not None:
-        estimate, low, high, _ = context.drift.estimate(metric)
+        estimate, low, high, *_ = context.drift.estimate(metric)
         if estimate is not None and low is not None and high is not None:
             value = f"{estimate:.3g} (95 %: {number(low)} to {number(high)})"
     limit = f"{rule.side} {with_unit(metric, threshold(rule))}"
@@ -167,16 +167,15 @@ def _sentences(context: AlertContext) -> Iterator[str]:
 
 
 def _estimate_sentence(metric: Metric, measurement: Measurement) -> str:
-    value, low, high, _ = measurement.estimate(metric)
+    value, low, high, _, floor = measurement.estimate(metric)
     if value is None:
         return f"{metric.label} is not known."
     text = f"{metric.label} is {_amount(metric, value)}"
-    floor = _noise_floor(metric, measurement)
     if floor is not None:
         text += f", where sampling alone gives {_amount(metric, floor)}"
     if low is not None and high is not None:
         text += f"; without that noise it lies between {number(low)} and {number(high)} (95 % interval)"
-    return f"{text}."
+    return f"{text}. {UNCERTAIN}" if measurement.uncertain else f"{text}."
 
 
 def _numbers(context: AlertContext) -> Mapping[str, str]:
@@ -195,8 +194,7 @@ def _numbers(context: AlertContext) -> Mapping[str, str]:
             case Metric.UNSEEN_RATIO:
                 values = {"value": measurement.live_unseen_ratio}
             case divergence:
-                value, low, high, _ = measurement.estimate(divergence)
-                floor = _noise_floor(divergence, measurement)
+                value, low, high, _, floor = measurement.estimate(divergence)
                 values = {"value": value, "interval_low": low, "interval_high": high, "noise_floor": floor}
                 texts["direction"] = measurement.direction.value if measurement.direction else ""
     return {
@@ -237,12 +235,6 @@ def _drawn_bins(context: AlertContext) -> Sequence[BinShare]:
     shares = top_bins(context.spec, context.drift, len(context.spec.bins))
     least = _WORTH_DRAWING * sum(share.contribution for share in shares)
     return [share for at, share in enumerate(shares[:SHOWN_BINS]) if at < TOP_BINS or share.contribution >= least]
-
-
-def _noise_floor(metric: Metric, measurement: Measurement) -> float | None:
-    """What sampling alone gives of this divergence; the measurement holds that of KL."""
-    floor = measurement.noise_floor
-    return None if floor is None else noise_floor(DIVERGENCES[metric], floor)
 
 
 def _amount(metric: Metric, value: float) -> str:

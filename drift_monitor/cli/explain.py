@@ -14,6 +14,7 @@ from drift_monitor.cli.tables import emit_shown, in_bits, plain, table
 from drift_monitor.config.loading import load
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import DIVERGENCES, Estimate, Metric
+from drift_monitor.core.noise import visible
 from drift_monitor.queries.evaluations import (
     EvaluatedAlert,
     Evaluation,
@@ -51,13 +52,22 @@ def _chart(
     yield from _heading(measurement)
     if measurement.value(Metric.PSI) is not None:
         yield Text("")
-        shown = table(("", "value", "95 %, noise taken off", "unit"), numbers=("value", "95 %, noise taken off"))
+        shown = table(
+            ("", "value", "95 %, noise taken off", "noise floor", "unit"),
+            numbers=("value", "95 %, noise taken off", "noise floor"),
+        )
         for metric in DIVERGENCES:
-            value, low, high, _ = measurement.estimate(metric)
+            value, low, high, _, floor = measurement.estimate(metric)
             interval = "–" if low is None else f"{words.number(low)} to {words.number(high)}"
-            shown.add_row(metric.label, words.number(value), interval, units if metric.unit else "")
-        shown.add_row("noise floor of KL", words.number(measurement.noise_floor), "", units)
+            unit = units if metric.unit else ""
+            shown.add_row(metric.label, words.number(value), interval, words.number(floor), unit)
         yield shown
+        floor = measurement.estimate(Metric.KL_LIVE_REFERENCE).noise_floor
+        if floor is not None:
+            least = words.number(visible(floor, measurement.compared_bins or 1))
+            yield Text(f"At these numbers of rows a divergence from {least} {units} on could have been seen.")
+        if measurement.uncertain:
+            yield Text(words.UNCERTAIN)
     bins = bin_documents(measurement, evaluation.specs.get(measurement.bin_spec or ""))
     if bins:
         yield Text("")

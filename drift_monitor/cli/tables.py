@@ -62,7 +62,7 @@ def measured(measurement: Measurement) -> tuple[str, ...]:
         count(measurement.reference_rows),
         number(measurement.value(Metric.KL_LIVE_REFERENCE)),
         number(measurement.value(Metric.KL_REFERENCE_LIVE)),
-        number(measurement.noise_floor),
+        number(measurement.estimate(Metric.KL_LIVE_REFERENCE).noise_floor),
         number(measurement.value(Metric.PSI)),
     )
 
@@ -80,13 +80,11 @@ BITS_PER_NAT = 1 / math.log(2)
 
 def in_bits(measurement: Measurement) -> Measurement:
     """The measurement with everything that is in nats in bits; some divergences have no unit."""
-    floor = measurement.noise_floor
     changed: dict[str, Any] = {
         "estimates": {
             metric: estimate.scaled(BITS_PER_NAT) if metric.unit == "nats" else estimate
             for metric, estimate in measurement.estimates.items()
         },
-        "noise_floor": None if floor is None else floor * BITS_PER_NAT,
     }
     for name in ("contribution_live_reference", "contribution_reference_live"):
         values = getattr(measurement, name)

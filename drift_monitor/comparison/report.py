@@ -96,7 +96,8 @@ class FeatureComparison:
                 f"{metric.value}_high": estimate.high,
             }
         return values | {
-            "noise_floor": compared and compared.noise_floor,
+            **{metric.noise_floor: compared and compared.estimates[metric].noise_floor for metric in DIVERGENCES},
+            "uncertain": compared and compared.is_uncertain,
             "live_missing_ratio": self.live_missing_ratio,
             "reference_missing_ratio": self.reference_missing_ratio,
             "live_unseen_ratio": self.live_unseen_ratio,
@@ -173,7 +174,7 @@ def _document(feature: FeatureComparison, per_nat: float) -> dict[str, Any]:
     in_nats = {
         f"{metric.value}{end}" for metric in DIVERGENCES if metric.unit == "nats" for end in ("", "_low", "_high")
     }
-    for name in (*in_nats, "noise_floor"):
+    for name in (*in_nats, *(metric.noise_floor for metric in DIVERGENCES if metric.unit == "nats")):
         values[name] = _scaled(values[name], per_nat)
     bins = [
         vars(bin_)

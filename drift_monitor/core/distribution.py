@@ -22,7 +22,7 @@ Histogram: integer counts over one bin spec. Counts are never probabilities: onl
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -35,9 +35,11 @@ from drift_monitor.errors import InputError
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Places = tuple[NDArray[np.intp], ...]  # where an array of features and bins is meant, as `nonzero` gives it
 Side = tuple[FloatArray, FloatArray]  # counts (F, K) and their totals (F, 1)
 
 SUM_TOLERANCE = 1e-9  # how far plain probabilities may sum from 1: rounding of a few thousand printed decimals
+FEWEST_TO_KNOW = 5.0  # reference rows in a bin, from which on its share is known well enough for the noise floor
 _SPLITTER = 134_217_729.0  # 2^27 + 1: cuts the 53 bits of a float64 into two halves whose products are exact
 _SERIES_BELOW = 0.02  # |p - q| / (p + q): the terms left out of the series are then below 1e-16 of the whole
 _LARGEST_RATIO = 1e300  # a probability below 1e-300 of the other side's: its ratio would overflow
@@ -155,14 +157,28 @@ class Pair(Masses):
     """Live and reference distributions of F features over at most K bins.
 
     The masses are (F, K) and sum to 1 in each row; 0 in dropped and padded bins. `live_rows`, `reference_rows`: (F,).
-    `bins`: (F,), the bins left, K of the formulas. `noise`: (F,), the variance of one degree of freedom without
-    drift, w^2 (1/n + 1/m) for `anchored` (see `significance`).
+    `bins`: (F,), the bins left, K of the formulas.
+
+    What noise is made of (see `noise`): `expected` (F, K), the share of the live rows that a bin has without drift;
+    `pseudo_rows` (F, K), what smoothing adds to its live count, `added_rows` (F,) their sum. `live_noise`,
+    `reference_noise` (F,): the variance of one degree of freedom without drift, w^2/n and w^2/m for `anchored`.
+    `is_expected` (F, K): the bins of the sums. `is_uncertain` (F,): one of them has too few reference rows.
     """
 
     live_rows: FloatArray
     reference_rows: FloatArray
     bins: FloatArray
-    noise: FloatArray
+    expected: FloatArray
+    pseudo_rows: FloatArray
+    added_rows: FloatArray
+    live_noise: FloatArray
+    reference_noise: FloatArray
+    is_expected: Mask
+    is_uncertain: Mask
+
+    def of(self, features: Sequence[int]) -> "Pair":
+        """These features only."""
+        return Pair(**{field.name: getattr(self, field.name)[features] for field in fields(self)})
 
 
 def smooth(live: NDArray[Any], reference: NDArray[Any], smoothing: Smoothing, present: Mask | None = None) -> Pair:
@@ -188,7 +204,7 @@ def smooth(live: NDArray[Any], reference: NDArray[Any], smoothing: Smoothing, pr
 def probabilities(live: FloatArray, reference: FloatArray) -> Pair:
     """Plain probabilities (F, K) as they are, for exact values; no rows, so no noise and no interval."""
     features = live.shape[0]
-    endless = np.full(features, np.inf)
+    endless, nothing = np.full(features, np.inf), np.zeros(features)
     return Pair(
         live=live,
         reference=reference,
@@ -196,7 +212,13 @@ def probabilities(live: FloatArray, reference: FloatArray) -> Pair:
         live_rows=endless,
         reference_rows=endless,
         bins=np.full(features, float(live.shape[1])),
-        noise=np.zeros(features),
+        expected=reference,
+        pseudo_rows=np.zeros(live.shape),
+        added_rows=nothing,
+        live_noise=nothing,
+        reference_noise=nothing,
+        is_expected=np.zeros(live.shape, dtype=np.bool_),
+        is_uncertain=nothing > 0,
     )
 
 
@@ -213,7 +235,13 @@ def _anchored(live: Side, reference: Side, kept: Mask, a: float) -> Pair:
         live_rows=n[:, 0],
         reference_rows=m[:, 0],
         bins=bins[:, 0],
-        noise=(n / (n + s) ** 2 + (n / (n + s)) ** 2 / m)[:, 0],
+        expected=np.where(b > 0, q, 0.0),
+        pseudo_rows=s * q,
+        added_rows=s[:, 0],
+        live_noise=(n / (n + s) ** 2)[:, 0],
+        reference_noise=((n / (n + s)) ** 2 / m)[:, 0],
+        is_expected=b > 0,
+        is_uncertain=_is_thin(b),
     )
 
 
@@ -229,8 +257,19 @@ def _additive(live: Side, reference: Side, kept: Mask, a: float) -> Pair:
         live_rows=n[:, 0],
         reference_rows=m[:, 0],
         bins=bins[:, 0],
-        noise=(n / x**2 + m / y**2)[:, 0],
+        expected=b / m,
+        pseudo_rows=np.where(kept, a, 0.0),
+        added_rows=(x - n)[:, 0],
+        live_noise=(n / x**2)[:, 0],
+        reference_noise=(m / y**2)[:, 0],
+        is_expected=kept,
+        is_uncertain=_is_thin(b),
     )
+
+
+def _is_thin(counts: FloatArray) -> Mask:
+    """Whether a bin that has rows has too few of them to know its share by."""
+    return np.asarray(((counts > 0) & (counts < FEWEST_TO_KNOW)).any(axis=1))
 
 
 def _determinant(u: FloatArray, x: FloatArray, v: FloatArray, y: FloatArray) -> FloatArray:

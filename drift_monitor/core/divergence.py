@@ -230,6 +230,11 @@ class Metric(StrEnum):
         member.is_divergence, member.is_of_monitor = isinstance(info, Divergence), info.scope is Scope.MONITOR
         return member
 
+    @property
+    def noise_floor(self) -> str:
+        """What the noise floor of a divergence is called beside it: that of KL(live‖reference) has the plain name."""
+        return "noise_floor" if self is Metric.KL_LIVE_REFERENCE else f"noise_floor_{self.value}"
+
 
 DIVERGENCES: Final[Mapping[Metric, Divergence]] = {
     metric: metric.info for metric in Metric if isinstance(metric.info, Divergence)
@@ -237,7 +242,8 @@ DIVERGENCES: Final[Mapping[Metric, Divergence]] = {
 
 
 class Estimate(NamedTuple):
-    """One number of a window: a value and, of a divergence, its 95 % interval and the value without its noise floor.
+    """One number of a window: a value and, of a divergence, its 95 % interval, its value less its noise floor, and
+    that floor.
 
     None: could not be had; an infinite divergence has no interval.
     """
@@ -246,6 +252,7 @@ class Estimate(NamedTuple):
     low: float | None = None
     high: float | None = None
     corrected: float | None = None
+    noise_floor: float | None = None
 
     def scaled(self, factor: float) -> "Estimate":
         """The same in another unit."""

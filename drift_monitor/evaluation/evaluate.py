@@ -148,7 +148,7 @@ def _divergences(comparison: Comparison | None) -> dict[str, Any]:
         return {}
     return {
         "estimates": dict(comparison.estimates),
-        "noise_floor": comparison.noise_floor,
+        "uncertain": comparison.is_uncertain,
         "direction": comparison.direction,
         "contribution_live_reference": tuple(comparison.contributions[LIVE_REFERENCE].tolist()),
         "contribution_reference_live": tuple(comparison.contributions[REFERENCE_LIVE].tolist()),

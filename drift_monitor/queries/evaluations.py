@@ -32,9 +32,10 @@ PAGE = 5000  # measurements read at a time: a year of windows must not stand in 
 MEASUREMENT_COLUMNS = (
     *("monitor", "feature", "segment", "window_start", "window_end", "revision", "status"),
     *("live_rows", "reference_rows"),
-    *(name for *names, _ in ESTIMATE_COLUMNS.values() for name in names),
-    *("noise_floor", "live_missing_ratio", "reference_missing_ratio", "live_unseen_ratio"),
-    *("direction", "bin_spec", "error"),
+    *(name for names in ESTIMATE_COLUMNS.values() for name in names[:3]),
+    *(floor for *_, floor in ESTIMATE_COLUMNS.values()),
+    *("live_missing_ratio", "reference_missing_ratio", "live_unseen_ratio"),
+    *("direction", "bin_spec", "error", "uncertain"),
 )
 
 

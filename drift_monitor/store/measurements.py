@@ -36,7 +36,8 @@ class Measurement:
     """One row of `drift_measurements`, with the arrays behind it. Divergences in nats; None: there is no value.
 
     `estimates` holds the divergences that could be computed. `failure` is the reason of a failed feature, `error` its
-    sentence. `compared_bins`: how many bins smoothing left to compare. `alert_states` are this feature's alerts
+    sentence. `compared_bins`: how many bins smoothing left to compare; `uncertain`: one of them has so few reference
+    rows that noise floors and upper ends of intervals are known badly. `alert_states` are this feature's alerts
     afterwards, read on demand.
     """
 
@@ -50,7 +51,6 @@ class Measurement:
     live_rows: int | None = None
     reference_rows: int | None = None
     estimates: Mapping[Metric, Estimate] = field(default_factory=dict)
-    noise_floor: float | None = None
     live_missing_ratio: float | None = None
     reference_missing_ratio: float | None = None
     live_unseen_ratio: float | None = None
@@ -61,6 +61,7 @@ class Measurement:
     live_counts: tuple[int, ...] | None = None
     reference_counts: tuple[int, ...] | None = None
     compared_bins: int | None = None
+    uncertain: bool | None = None
     contribution_live_reference: tuple[float, ...] | None = None
     contribution_reference_live: tuple[float, ...] | None = None
     alert_states: Sequence[Mapping[str, Any]] = ()

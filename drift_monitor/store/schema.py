@@ -195,7 +195,11 @@ run: Final = Table(
 
 # The columns of each divergence, in the order of the parts of an `Estimate`.
 ESTIMATE_COLUMNS: Final = {
-    metric: tuple(f"{metric.value}{end}" for end in ("", "_low", "_high", "_corrected")) for metric in DIVERGENCES
+    metric: (
+        *(f"{metric.value}{end}" for end in ("", "_low", "_high", "_corrected")),
+        metric.noise_floor,
+    )
+    for metric in DIVERGENCES
 }
 
 measurement: Final = Table(
@@ -212,7 +216,6 @@ measurement: Final = Table(
     Column("live_rows", BigInteger),
     Column("reference_rows", BigInteger),
     *(Column(name, Number) for columns in ESTIMATE_COLUMNS.values() for name in columns),
-    Column("noise_floor", Number),
     Column("live_missing_ratio", Number),
     Column("reference_missing_ratio", Number),
     Column("live_unseen_ratio", Number),
@@ -225,6 +228,7 @@ measurement: Final = Table(
     Column("reference_counts", CountDocument),
     # How many bins were compared: K of the formulas. NULL where nothing was.
     Column("compared_bins", Integer),
+    Column("uncertain", Boolean),  # a bin has too few reference rows for noise floors and upper ends
     ForeignKeyConstraint(["monitor", "window_end", "revision"], ["run.monitor", "run.window_end", "run.revision"]),
     Index("ix_measurement_feature", "monitor", "feature", "segment", "window_end"),
     sqlite_with_rowid=False,

@@ -25,6 +25,7 @@ Item = TypeVar("Item")
 
 _SCALARS = tuple(column for column in measurement.c if column.name not in ARRAYS)
 _OF_THE_RUN = ("window_start", "window_end", "revision")
+_PARTS = len(Estimate._fields)
 _RATIOS = {Metric.MISSING_RATIO: "live_missing_ratio", Metric.UNSEEN_RATIO: "live_unseen_ratio"}
 # By their values, since a dictionary answers six times as fast as the class of an enum.
 _STATUSES = {status.value: status for status in MeasurementStatus}
@@ -89,7 +90,7 @@ class _Layout:
         values["direction"] = _DIRECTIONS[values["direction"]]
         # The columns of a divergence stand side by side in the table.
         estimates = {
-            metric: Estimate(*row[place : place + 4]) for metric, place in self.estimates if row[place] is not None
+            metric: Estimate(*row[place : place + _PARTS]) for metric, place in self.estimates if row[place] is not None
         }
         # Not by its `__init__`, which sets each field of a frozen class for itself: a scrape reads thousands of these.
         measured = object.__new__(Measurement)
@@ -190,12 +191,12 @@ def windows(
     names += [_RATIOS[metric] for metric in ratios]
     keys = ("monitor", "feature", "segment", "window_end", "status")
     columns = [measurement.c[name] for name in (*keys, *names)]
-    starts = [(metric, len(keys) + 4 * position) for position, metric in enumerate(divergences)]
-    places = [(metric, len(keys) + 4 * len(divergences) + position) for position, metric in enumerate(ratios)]
+    starts = [(metric, len(keys) + _PARTS * position) for position, metric in enumerate(divergences)]
+    places = [(metric, len(keys) + _PARTS * len(divergences) + position) for position, metric in enumerate(ratios)]
     found: dict[Series, dict[datetime, WindowValues]] = {}
     for chunk in _chunks(stretches, 50):
         for row in connection.execute(_within(columns, chunk)).all():
-            values = {metric: Estimate(*row[start : start + 4]) for metric, start in starts}
+            values = {metric: Estimate(*row[start : start + _PARTS]) for metric, start in starts}
             for metric, place in places:
                 values[metric] = Estimate(row[place])
             window = WindowValues(row[3], Measured(_STATUSES[row[4]], values))

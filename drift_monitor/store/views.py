@@ -14,9 +14,12 @@ from drift_monitor.store.schema import ESTIMATE_COLUMNS
 _MEASUREMENTS: Final = """
 SELECT monitor, feature, segment, window_start, window_end, revision, status, live_rows, reference_rows,
        <divergences>,
-       noise_floor, live_missing_ratio, reference_missing_ratio, live_unseen_ratio, direction, bin_spec, error
+       <floors>, live_missing_ratio, reference_missing_ratio, live_unseen_ratio, direction, bin_spec, error,
+       uncertain
   FROM measurement
-""".replace("<divergences>", ", ".join(name for *names, _ in ESTIMATE_COLUMNS.values() for name in names))
+""".replace("<divergences>", ", ".join(name for names in ESTIMATE_COLUMNS.values() for name in names[:3])).replace(
+    "<floors>", ", ".join(floor for *_, floor in ESTIMATE_COLUMNS.values())
+)
 
 _EPISODES: Final = """
 SELECT id, monitor, feature, segment, rule, metric, severity, opened_window, closed_window, close_reason, peak_value

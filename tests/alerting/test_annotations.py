@@ -34,11 +34,10 @@ MEASURED = Measurement(
     live_rows=500,
     reference_rows=1000,
     estimates={
-        Metric.PSI: Estimate(0.4567, 0.287, 0.612),
-        Metric.KL_LIVE_REFERENCE: Estimate(0.31, 0.2, 0.4),
-        Metric.HELLINGER: Estimate(0.3, 0.2, 0.4),
+        Metric.PSI: Estimate(0.4567, 0.287, 0.612, 0.44, 0.0162),
+        Metric.KL_LIVE_REFERENCE: Estimate(0.31, 0.2, 0.4, 0.3, 0.0081),
+        Metric.HELLINGER: Estimate(0.3, 0.2, 0.4, 0.29, 0.045),
     },
-    noise_floor=0.0081,
     live_missing_ratio=0.06,
     live_unseen_ratio=0.24,
     direction=Direction.NEW,
@@ -231,8 +230,13 @@ def test_alert_that_took_several_windows_says_since_which() -> None:
     assert "since the window that ended 2026-11-20 10:00 UTC" in annotations["description"]
 
 
+def test_a_floor_that_is_known_badly_says_so() -> None:
+    thin = replace(MEASURED, uncertain=True)
+    said = texts(a_context(measurement=thin))["description"]
+    assert "Noise floor and upper end are uncertain: a bin has fewer than 5 reference rows." in said
+
+
 def test_floor_is_that_of_the_divergence() -> None:
-    """KL's own once, PSI's twice; Hellinger's is the root of a quarter: sqrt(0.0081 / 4) = 0.045."""
     floors = {
         metric: texts(a_context(a_rule(metric, above=0.1)))["noise_floor"]
         for metric in (Metric.KL_LIVE_REFERENCE, Metric.PSI, Metric.HELLINGER)

@@ -53,6 +53,7 @@ def test_numbers_are_counted_as_numpy_counts_them_and_compared_as_counts_are() -
     for name in (*DIVERGENCES, "noise_floor"):
         assert getattr(one.comparison, name) == pytest.approx(getattr(expected, name), rel=1e-12)
     assert one.comparison.interval["psi"] == pytest.approx(expected.interval["psi"], rel=1e-12)
+    assert one.comparison.noise_floors == pytest.approx(expected.noise_floors, rel=1e-12)
 
 
 def test_quantile_bins_of_the_reference_hold_equal_shares() -> None:

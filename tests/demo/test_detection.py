@@ -16,9 +16,9 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from drift_monitor.core.comparison import estimated
 from drift_monitor.core.distribution import Smoothing, smooth
-from drift_monitor.core.divergence import DIVERGENCES, Metric
+from drift_monitor.core.divergence import Metric
+from drift_monitor.core.noise import estimates
 from drift_monitor.demo.database import History
 from drift_monitor.demo.incidents import Incident
 from drift_monitor.demo.payments import FEATURES, PaymentsData, draw_hour
@@ -70,7 +70,7 @@ def breached(rule: Mapping[str, Any], live: Bins, reference: Bins, missing: Bins
             return np.asarray(live.sum(axis=1) < rule["below"])
         case metric:
             pair = smooth(live, np.broadcast_to(reference, live.shape), Smoothing())
-            value = estimated(pair, DIVERGENCES[Metric(metric)]).low
+            value = estimates(pair)[Metric(metric)].low
     return np.asarray(value > rule["above"])
 
 

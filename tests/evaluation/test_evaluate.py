@@ -79,7 +79,7 @@ def test_window_and_reference_have_the_rows_of_their_hours(
         for name in DIVERGENCES:
             interval = expected.interval[name]
             assert interval is not None
-            wanted = (getattr(expected, name), *interval, expected.corrected[name])
+            wanted = (getattr(expected, name), *interval, expected.corrected[name], expected.noise_floors[name])
             assert age.estimate(Metric(name)) == pytest.approx(wanted, rel=1e-12, abs=1e-12), name
         assert age.live_missing_ratio == pytest.approx(live[-1] / sum(live))
         shown = bench.rows("SELECT label, live_count, reference_count FROM drift_histograms WHERE feature = 'country'")
@@ -129,7 +129,7 @@ def test_no_rows_are_no_data_without_any_value_and_leave_a_firing_alert_firing(w
         bench.evaluate(1, 2)
         age = bench.measured(2)
         assert age.status is MeasurementStatus.NO_DATA
-        assert (age.estimates, age.live_missing_ratio, age.noise_floor) == ({}, None, None)
+        assert (age.estimates, age.live_missing_ratio, age.uncertain) == ({}, None, None)
         (episode,) = bench.episodes()
         assert (episode.opened_window, episode.closed_window) == (hour(1), None)
         assert bench.phase_after(2) == "firing"

@@ -41,9 +41,9 @@ def test_a_measurement_comes_back_whole(store: Store) -> None:
     full = replace(
         measurement(0),
         estimates={
-            Metric.PSI: Estimate(0.1, 0.01, 0.2, 0.09), Metric.JS: Estimate(0.5), Metric.HELLINGER: Estimate(1.0)
+            Metric.PSI: Estimate(0.1, 0.01, 0.2, 0.09, 1e-9), Metric.JS: Estimate(0.5), Metric.HELLINGER: Estimate(1.0)
         },
-        noise_floor=1e-9,
+        uncertain=True,
         live_missing_ratio=0.0, reference_missing_ratio=0.125, live_unseen_ratio=1 / 3, direction=Direction.NEW,
     )  # fmt: skip
     assert save(store, full) == 1

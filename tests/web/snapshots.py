@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from drift_monitor.core.divergence import Metric
+from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.queries.status import Unmeasured
 from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
@@ -28,7 +28,7 @@ def a_feature(name: str, *, psi: float = 0.02, segment: str = "") -> FeatureSnap
             Metric.JS: psi / 8,
             Metric.HELLINGER: 0.05,
         },
-        noise_floor=0.001,
+        noise_floors=dict.fromkeys(DIVERGENCES, 0.001),
         live_missing_ratio=0.01,
         reference_missing_ratio=0.0,
         live_unseen_ratio=0.0,

@@ -12,7 +12,7 @@ from drift_monitor.alerting.services import Services
 from drift_monitor.core.alerting import AlertPhase, AlertState
 from drift_monitor.core.bins import CategoricalBins, NumericBins, ValueType
 from drift_monitor.core.comparison import Direction
-from drift_monitor.core.divergence import Estimate, Metric
+from drift_monitor.core.divergence import DIVERGENCES, Estimate, Metric
 from drift_monitor.core.rules import MeasurementStatus, Severity
 from drift_monitor.evaluation.reference import window_of
 from drift_monitor.queries.status import Unmeasured
@@ -88,13 +88,12 @@ def test_numbers_of_a_stored_measurement_are_the_gauges(services: Services) -> N
         live_rows=1000,
         reference_rows=20_000,
         estimates={
-            Metric.KL_LIVE_REFERENCE: Estimate(0.5, 0.25, 0.75),
+            Metric.KL_LIVE_REFERENCE: Estimate(0.5, 0.25, 0.75, 0.4, 0.002),
             Metric.KL_REFERENCE_LIVE: Estimate(0.125),
             Metric.PSI: Estimate(0.625),
             Metric.JS: Estimate(0.0625),
             Metric.HELLINGER: Estimate(0.3),
         },
-        noise_floor=0.002,
         live_missing_ratio=0.01,
         reference_missing_ratio=0.02,
         live_unseen_ratio=0.03,
@@ -113,7 +112,7 @@ def test_numbers_of_a_stored_measurement_are_the_gauges(services: Services) -> N
             Metric.JS: 0.0625,
             Metric.HELLINGER: 0.3,
         },
-        noise_floor=0.002,
+        noise_floors={**dict.fromkeys(DIVERGENCES), Metric.KL_LIVE_REFERENCE: 0.002},
         live_missing_ratio=0.01,
         reference_missing_ratio=0.02,
         live_unseen_ratio=0.03,

@@ -106,7 +106,7 @@ def test_values_stand_under_their_names() -> None:
                             Metric.JS: 0.0625,
                             Metric.HELLINGER: 0.375,  # has no gauge
                         },
-                        noise_floor=0.125,
+                        noise_floors=dict.fromkeys(DIVERGENCES, 0.125),
                         live_missing_ratio=0.1,
                         reference_missing_ratio=0.2,
                         live_unseen_ratio=0.3,
@@ -146,7 +146,9 @@ def test_value_that_could_not_be_computed_has_no_series_but_a_reason() -> None:
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 def test_nan_and_infinity_are_never_shown(odd: float) -> None:
-    broken = a_feature("age")._replace(divergences=dict.fromkeys(DIVERGENCES, odd), noise_floor=odd)
+    broken = a_feature("age")._replace(
+        divergences=dict.fromkeys(DIVERGENCES, odd), noise_floors=dict.fromkeys(DIVERGENCES, odd)
+    )
     rule = RuleSnapshot(segment="", feature="age", metric="psi", severity="warning", threshold=odd, firing=False)
     exposition = expose(Snapshot(monitors=(a_monitor(features=(broken,), rules=(rule,)),)), NOON)
     assert all(math.isfinite(number) for number in samples(exposition).values())

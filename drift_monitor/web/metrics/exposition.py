@@ -179,8 +179,7 @@ def _subjects(monitors: Sequence[MonitorSnapshot]) -> Iterator[_Subject]:
 def _subject(labels: str, feature: FeatureSnapshot, rules: Sequence[RuleSnapshot]) -> _Subject:
     values = (
         *map(feature.divergences.get, families.DIVERGENCES),
-        feature.noise_floor,
-        feature.noise_floor,
+        *map(feature.noise_floors.get, families.DIRECTIONS),
         feature.live_missing_ratio,
         feature.reference_missing_ratio,
         feature.live_unseen_ratio,

@@ -30,6 +30,7 @@ DIVERGENCES = {
     for metric, divergence in divergence_entries.items()
     if (gauge := divergence.gauge) is not None
 }
+DIRECTIONS = {metric: direction for metric, (_, direction) in DIVERGENCES.items() if direction}
 NOISE_FLOOR = _gauge(
     "drift_kl_divergence_noise_floor_nats",
     f"Divergence in nats expected from sampling alone at these row counts, {_LAST_GOOD}.",

@@ -38,7 +38,7 @@ from drift_monitor.web.phrases import dataset_text, reference_text
 class FeatureSnapshot(NamedTuple):  # as rules: there are thousands, and frozen data classes take three times as long
     """The last good measurement of one feature in one segment, and why the latest evaluation gave none, if so.
 
-    `divergences` by metric; `noise_floor` is that of both KL directions, in nats. `measured_at` is when the evaluation
+    `divergences` and their `noise_floors` by metric. `measured_at` is when the evaluation
     finished that gave these values, None if there never was one.
     """
 
@@ -46,7 +46,7 @@ class FeatureSnapshot(NamedTuple):  # as rules: there are thousands, and frozen 
     segment: str
     measured_at: datetime | None = None
     divergences: Mapping[str, float | None] = MappingProxyType({})  # a Metric is equal to its value
-    noise_floor: float | None = None
+    noise_floors: Mapping[str, float | None] = MappingProxyType({})
     live_missing_ratio: float | None = None
     reference_missing_ratio: float | None = None
     live_unseen_ratio: float | None = None
@@ -193,7 +193,7 @@ def _feature_snapshot(series: Series, status: Status) -> FeatureSnapshot:
         segment=series.segment,
         measured_at=good.finished_at,
         divergences={metric: estimate.value for metric, estimate in measurement.estimates.items()},
-        noise_floor=measurement.noise_floor,
+        noise_floors={metric: estimate.noise_floor for metric, estimate in measurement.estimates.items()},
         live_missing_ratio=measurement.live_missing_ratio,
         reference_missing_ratio=measurement.reference_missing_ratio,
         live_unseen_ratio=measurement.live_unseen_ratio,

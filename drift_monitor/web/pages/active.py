@@ -148,7 +148,7 @@ def _firing_rule(alert: ActiveAlert, rule: Rule | None, measurement: Measurement
         return FiringRule(metric=row.metric, value=text, side="against", threshold=f"{row.threshold:g}")
     value, interval = row.alert.value, ""
     if rule.metric.is_divergence and measurement is not None:
-        value, low, high, _ = measurement.estimate(rule.metric)
+        value, low, high, *_ = measurement.estimate(rule.metric)
         if low is not None and high is not None:
             interval = f"{words.number(low)} to {words.number(high)}"
     return FiringRule(

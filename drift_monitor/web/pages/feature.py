@@ -137,7 +137,7 @@ def _chart(
     # One line a value and severity: rules of both directions often share theirs.
     rules = {(rule.threshold, rule.severity): rule for rule in monitor.rules if rule.metric in metrics}
     floor = [
-        Point(at=window.window_end, value=window.noise_floor and unit.per_nat * window.noise_floor)
+        Point(at=window.window_end, value=window.estimate(_KL[0]).scaled(unit.per_nat).noise_floor)
         for window in reading.history
         if metrics == _KL
     ]

@@ -14,6 +14,7 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import INACTIVE, AlertPhase, advance
 from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Metric
+from drift_monitor.core.noise import visible
 from drift_monitor.core.rules import Comparand, MeasurementStatus, Severity
 from drift_monitor.store.alerts import AlertRecord, AlertRow
 from drift_monitor.store.measurements import Measurement
@@ -60,13 +61,20 @@ def verdict(measurement: Measurement, unit: Unit) -> Headline:
             # The divergence that is large comes first.
             order = [Metric.KL_LIVE_REFERENCE, Metric.KL_REFERENCE_LIVE]
             first, second = reversed(order) if direction is Direction.LOST else order
-            floor = ""
-            if measurement.noise_floor is not None:
-                floor = f"; sampling alone gives about {words.number(unit.per_nat * measurement.noise_floor)}"
+            floor = measurement.estimate(first).noise_floor
+            noise = ""
+            if floor is not None:
+                least = visible(floor, measurement.compared_bins or 1)
+                noise = (
+                    f"; sampling alone gives about {words.number(unit.per_nat * floor)}, "
+                    f"and from {words.number(unit.per_nat * least)} on drift would show"
+                )
             said = (
                 f"{first.label} is {_estimate(measurement, first, unit)}, "
-                f"{second.label} {_estimate(measurement, second, unit)}{floor}. {rows}."
+                f"{second.label} {_estimate(measurement, second, unit)}{noise}. {rows}."
             )
+            if measurement.uncertain:
+                said = f"{said} {words.UNCERTAIN}"
             return Headline(_HEADLINES[direction], said)
         case MeasurementStatus.INSUFFICIENT_DATA:
             return Headline("Not measured: too few rows to compare.", f"{rows}; alerts stay as they were.")
@@ -78,7 +86,7 @@ def verdict(measurement: Measurement, unit: Unit) -> Headline:
 
 
 def _estimate(measurement: Measurement, metric: Metric, unit: Unit) -> str:
-    value, low, high, _ = measurement.estimate(metric).scaled(unit.factor(metric))
+    value, low, high, *_ = measurement.estimate(metric).scaled(unit.factor(metric))
     if value is None:
         return "not known"
     text = f"{words.number(value)} {unit.value}"
