@@ -140,12 +140,12 @@ def test_hours_that_are_known_to_be_no_example_stay_out():
     assert out[4, 100:150].all() and out.sum() == 50 and not incidents
 
 
-def test_a_second_half_unlike_the_first_is_two_states_and_not_one_incident():
+def test_a_third_unlike_the_rest_is_a_second_state_and_no_incident():
     shares, rows_of, found = simulated()
     history, random = found[:, :HOURS].copy(), np.random.default_rng(5)
     change = drift(random, shares[2, 0], "shift", 0.3)
-    half = HOURS // 2
-    history[2, half:] = random.multinomial(rows_of[half:HOURS], change(shares[2, half:HOURS]))
+    begins = HOURS * 2 // 3
+    history[2, begins:] = random.multinomial(rows_of[begins:HOURS], change(shares[2, begins:HOURS]))
     out, incidents = search(a_history(history))
     assert not out.any()
     assert {(incident.series, incident.is_state) for incident in incidents} == {(2, True)}
