@@ -196,12 +196,28 @@ def _check_rules(report: Report[Config], rules: Sequence[Draft[Rule]]) -> None:
                 hint = f"the first is in line {first}; give one a name of its own"
                 report.add(path, f"a rule {rule.id!r} exists already", hint)
             seen.setdefault(rule.id, path)
+        if draft.intact("metric", "false_alarms"):
+            _check_budget(report, draft)
         if "on" in draft.written and draft.intact("metric", "on") and not rule.metric.is_divergence:
             message = f"is for divergences; {rule.metric.value} is compared as it is"
             report.add((*path, "on"), message, "remove on", at_key=True)
         for key in ("above", "below"):
             if key in draft.written and draft.intact("metric", key):
                 _check_threshold(report, rule, (*path, key))
+
+
+def _check_budget(report: Report[Config], draft: Draft[Rule]) -> None:
+    """Surprise is judged by a budget, and nothing else is; its level and its end follow from that."""
+    if "false_alarms" not in draft.written:
+        if draft.section.metric is Metric.SURPRISE:
+            hint = "write `false_alarms: 1 per 28d` in place of metric and threshold"
+            report.add((*draft.path, "metric"), "surprise has no threshold of its own", hint)
+        return
+    if draft.written.get("metric", Metric.SURPRISE.value) != Metric.SURPRISE.value:
+        report.add((*draft.path, "metric"), "false_alarms is a budget of surprise", "remove metric", at_key=True)
+    for key in ("on", "for", "keep_firing_for"):
+        if key in draft.written:
+            report.add((*draft.path, key), "belongs to a rule with a threshold", f"remove {key}", at_key=True)
 
 
 def _check_threshold(report: Report[Config], rule: Rule, path: Path_) -> None:

@@ -7,7 +7,9 @@ they never show in a repr, and neither in `public()` nor in a hash.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -189,6 +191,9 @@ DEFAULT_RULES = tuple(
 )
 
 
+SURPRISE_QUIET = timedelta(hours=6)
+
+
 def _all(value: str) -> str:
     if value != "all":
         raise mistake("must be a list of features, or all")
@@ -330,7 +335,9 @@ def _named(values: tuple[NamedT, ...], kind: str, name: str) -> NamedT:
 
 def resolved(root: Config, path: Path | None, notes: tuple[Problem, ...]) -> Config:
     """The configuration in effect: each monitor with what it leaves to the file, and what follows from its keys."""
-    fleet = {"rules": root.rules, "receivers": tuple(receiver.name for receiver in root.receivers)}
+    sharing = sum("rules" not in monitor.model_fields_set for monitor in root.monitors)
+    rules = tuple(_shared(rule, sharing) for rule in root.rules)
+    fleet = {"rules": rules, "receivers": tuple(receiver.name for receiver in root.receivers)}
     monitors = tuple(
         monitor.model_copy(
             update={
@@ -343,7 +350,23 @@ def resolved(root: Config, path: Path | None, notes: tuple[Problem, ...]) -> Con
         )
         for monitor in root.monitors
     )
+    monitors = tuple(
+        monitor.model_copy(update={"rules": tuple(_ended(rule, monitor) for rule in monitor.rules)})
+        for monitor in monitors
+    )
     return root.model_copy(update={"monitors": monitors, "path": path, "notes": notes})
+
+
+def _shared(rule: Rule, monitors: int) -> Rule:
+    """A rule of the file as one of so many monitors has it: a budget of false alarms is for all of them together."""
+    return rule if rule.false_alarms is None else replace(rule, false_alarms=rule.false_alarms.shared_by(monitors))
+
+
+def _ended(rule: Rule, monitor: MonitorConfig) -> Rule:
+    """An alert on surprise ends after six hours below its level, and at least one evaluation."""
+    if rule.false_alarms is None:
+        return rule
+    return replace(rule, keep_firing_for=max(0, math.ceil(SURPRISE_QUIET / monitor.interval) - 1))
 
 
 def _resolved_reference(monitor: MonitorConfig) -> Reference:

@@ -13,6 +13,7 @@ an alert state, and neither ever reads as calm.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
 from drift_monitor.core.divergence import Estimate, Metric
@@ -56,9 +57,35 @@ class Severity(StrEnum):
         return tuple(Severity).index(self)
 
 
+SURPRISE_LEVEL = 1.0  # of a rule on surprise: the parts of the way from the usual to the level that a window has gone
+SURPRISE_ENDS = 0.5
+LEAST_BUDGET = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many false alarms are put up with: `count` in each `period`."""
+
+    count: int
+    period: timedelta
+
+    @property
+    def per_hour(self) -> float:
+        return self.count / (self.period / timedelta(hours=1))
+
+    def shared_by(self, monitors: int) -> "Budget":
+        """One monitor's part, at least one a year."""
+        own = self.period / self.count
+        return Budget(1, timedelta(hours=round(min(own * monitors, max(LEAST_BUDGET, own)) / timedelta(hours=1))))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """When a metric breaches, for how many windows, and how long it keeps firing. One of `above` and `below`."""
+    """When a metric breaches, for how many windows, and how long it keeps firing. One of `above` and `below`.
+
+    `ends_at`: a quiet value below it ends a firing alert at once, whatever `keep_firing_for` says. `false_alarms`: the
+    budget that a rule on surprise keeps; its threshold is the level that the budget leads to.
+    """
 
     id: str
     metric: Metric
@@ -68,6 +95,8 @@ class Rule:
     for_windows: int = 1
     keep_firing_for: int = 0
     severity: Severity = Severity.WARNING
+    ends_at: float = -math.inf
+    false_alarms: Budget | None = None
 
     def __post_init__(self) -> None:
         if (self.above is None) == (self.below is None):

@@ -27,7 +27,7 @@ have rows. Nothing here raises.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -48,12 +48,14 @@ _MONDAY = 4 * 24  # hours from the epoch, a Thursday, to the first Monday
 class Windows:
     """Windows of one length of several series that end at the same hours.
 
-    `ends`: (T,), hours since the epoch, ascending. `length`: hours. `counts`: (S, T, K). `reference`: (S, K) or, where
-    a window's own rows are taken out, (S, T, K). `bins`: (S,), bins of a series that are real. `usable`: (S, T).
+    `ends`: (T,), hours since the epoch, ascending. `length`: hours, which are so many `panes`. `counts`: (S, T, K).
+    `reference`: (S, K) or, where a window's own rows are taken out, (S, T, K). `bins`: (S,), bins of a series that are
+    real. `usable`: (S, T).
     """
 
     ends: FloatArray
     length: int
+    panes: int
     counts: FloatArray
     reference: FloatArray
     bins: FloatArray
@@ -90,11 +92,74 @@ class Windows:
         return Windows(
             ends=self.ends,
             length=self.length,
+            panes=self.panes,
             counts=self.counts[series],
             reference=self.reference[series],
             bins=self.bins[series],
             usable=self.usable[series],
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class History:
+    """Counts a pane of series with like bins, such as all features of a monitor: (S, T, K), aligned and without gaps.
+
+    `start`: the hour from the epoch at which the first pane begins, `pane`: its hours. `reference`: (S, K).
+    `is_reference`: (T,), the panes that are the reference's own. `bins`: (S,), real bins. `left_out`: (S, T), panes
+    that are known to be no example.
+    """
+
+    start: float
+    counts: FloatArray
+    reference: FloatArray
+    bins: FloatArray
+    is_reference: Mask
+    left_out: Mask
+    pane: int = 1
+
+    @property
+    def hours(self) -> int:
+        return int(self.counts.shape[1]) * self.pane
+
+    @property
+    def days(self) -> float:
+        return self.hours / DAY
+
+    def windows(self, length: int) -> Windows:
+        """All windows of this length, a pane apart; unusable where they have no rows or touch what is left out."""
+        panes = length // self.pane
+        counts = _moving_sum(self.counts, panes)
+        reference = self.reference
+        if self.is_reference.any():
+            own = _moving_sum(self.counts * self.is_reference[:, None], panes)
+            reference = np.maximum(self.reference[:, None, :] - own, 0.0)
+        touched = _moving_sum(self.left_out[..., None].astype(np.float64), panes)[..., 0]
+        return Windows(
+            ends=self.start + self.pane * np.arange(panes, self.counts.shape[1] + 1.0),
+            length=length,
+            panes=panes,
+            counts=counts,
+            reference=reference,
+            bins=self.bins,
+            usable=(counts.sum(axis=-1) > 0) & (touched == 0),
+        )
+
+    def of(self, series: NDArray[np.intp]) -> "History":
+        """These series only."""
+        return replace(
+            self,
+            counts=self.counts[series],
+            reference=self.reference[series],
+            bins=self.bins[series],
+            left_out=self.left_out[series],
+        )
+
+
+def _moving_sum(panes: FloatArray, length: int) -> FloatArray:
+    """Sums over each `length` neighbours of axis 1."""
+    sums = np.zeros((panes.shape[0], panes.shape[1] + 1, panes.shape[2]))
+    np.cumsum(panes, axis=1, out=sums[:, 1:])
+    return np.asarray(sums[:, length:] - sums[:, :-length])
 
 
 def season(ends: FloatArray, length: int, days: float) -> FloatArray:
@@ -163,7 +228,7 @@ def fit(windows: Windows, regressors: FloatArray, taken: Mask) -> Fit:
     number = np.maximum(weights.sum(axis=1), 1.0)
     products = (regressors[:, :, None] * regressors[:, None, :]).reshape(len(regressors), -1)
     terms = regressors.shape[1]
-    penalty = np.diag(np.where(np.arange(terms) > 0, _RIDGE * windows.length, 1e-9))
+    penalty = np.diag(np.where(np.arange(terms) > 0, _RIDGE * windows.panes, 1e-9))
     gram = (weights @ products).reshape(-1, terms, terms) + penalty
     seasons = np.linalg.solve(gram, regressors.T @ (weights[..., None] * moves))
     residuals = moves - regressors @ seasons
@@ -172,7 +237,7 @@ def fit(windows: Windows, regressors: FloatArray, taken: Mask) -> Fit:
     diagonal = np.arange(spread.shape[1])
     usual_noise = (weights * noise).sum(axis=1) / number
     spread[:, diagonal, diagonal] -= usual_noise[:, None] * (diagonal < windows.bins[:, None])
-    independent = number / max(windows.length, 2)
+    independent = number / max(windows.panes, 2)
     shrink = dimensions / (independent + dimensions)
     level = np.trace(spread, axis1=1, axis2=2) / dimensions
     spread *= (1.0 - shrink)[:, None, None]

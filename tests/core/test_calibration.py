@@ -4,17 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.fleet import BINS, HOURS, REGIMES, counts, drift, probabilities, rows
-from drift_monitor.core.calibration import (
-    Calibration,
-    History,
-    budget_level,
-    calibrate,
-    clusters,
-    many_move,
-    search,
-)
+from drift_monitor.core.calibration import Calibration, budget_level, calibrate, many_move
+from drift_monitor.core.cleaning import clusters, search
 from drift_monitor.core.distribution import FloatArray
-from drift_monitor.core.surprise import cross_scores, fit, season, tail
+from drift_monitor.core.surprise import History, cross_scores, fit, season, tail
 
 START = 24 * 20_000.0
 INDEPENDENT, SEASONAL = REGIMES["independent, 1,000"], REGIMES["season, 1,000"]
