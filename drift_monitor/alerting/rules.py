@@ -24,6 +24,7 @@ from drift_monitor.store.measurements import Measurement
 Observations = Mapping[AlertKey, Observation]
 States = Mapping[AlertKey, AlertState]
 Transitions = Mapping[AlertKey, Transition]
+NOT_JUDGED = Estimate(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +73,16 @@ def measured_feature(measurement: Measurement, metrics: Iterable[Metric] = tuple
     return Measured(status=measurement.status, values=values)
 
 
-def measured_monitor(rows: int, newest: datetime | None, settled_at: datetime) -> Measured:
-    """What the rules of the monitor itself are judged on: rows of the window, and the age of its newest row."""
+def measured_monitor(
+    rows: int, newest: datetime | None, settled_at: datetime, surprise: Estimate = NOT_JUDGED
+) -> Measured:
+    """What the rules of the monitor itself are judged on: rows of the window, age of its newest row, its surprise."""
     age = (settled_at - newest).total_seconds() if newest is not None else None
     # Not `now`: an evaluation that catches up sees the age that was.
     values: Mapping[Metric, Estimate] = {
         Metric.ROWS: Estimate(value=float(rows)),
         Metric.FRESHNESS: Estimate(value=age),
+        Metric.SURPRISE: surprise,
     }
     return Measured(status=MeasurementStatus.OK, values=values)
 

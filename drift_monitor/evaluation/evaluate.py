@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from drift_monitor.alerting.rules import EvaluationResult, Watched, measured_monitor
+from drift_monitor.alerting.rules import NOT_JUDGED, EvaluationResult, Watched, measured_monitor
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.comparison import Comparison, compare_histograms
@@ -27,10 +27,12 @@ from drift_monitor.core.distribution import Histogram, SmoothingMethod
 from drift_monitor.core.rules import MeasurementStatus
 from drift_monitor.core.schedule import Span
 from drift_monitor.errors import FailureReason, FeatureError
+from drift_monitor.evaluation.calibration import calibration_for, judged, lookback
 from drift_monitor.evaluation.commit import Committed, commit
 from drift_monitor.evaluation.read import PaneTable, RunningTotals, read_panes
 from drift_monitor.evaluation.reference import Reference, ensure_reference, reference_spans, window_of
 from drift_monitor.store import alerts as alert_store
+from drift_monitor.store.calibrations import StoredCalibration
 from drift_monitor.store.leases import Claim
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.runs import RunKey
@@ -155,6 +157,7 @@ def _divergences(comparison: Comparison | None) -> dict[str, Any]:
     }
 
 
+NO_CALIBRATIONS: Mapping[datetime, StoredCalibration | None] = {}
 HALF = 0.5  # of a sliding reference's range has to be covered before it is compared with
 
 
@@ -196,7 +199,11 @@ def evaluate_together(
     paths = [f"{monitor.name}/{claim.key.window_end.isoformat()}/{claim.key.revision}" for claim in claims]
     for path in paths:
         services.observe_step(Step.PANES_READ, path)
-    outcomes = compute(monitor, gathered, [claim.key for claim in claims])
+    known = {
+        claim.key.window_end: calibration_for(services, monitor, gathered.reference, claim.key.window_end)
+        for claim in claims
+    }
+    outcomes = compute(monitor, gathered, [claim.key for claim in claims], known)
     for path in paths:
         services.observe_step(Step.COMPUTE_DONE, path)
     committed = commit(services, monitor, claims, outcomes, gathered.table, notify_past=notify_past)
@@ -209,7 +216,8 @@ def gather(
     services: Services, monitor: MonitorConfig, reference: Reference, windows: Sequence[Span], *, revise: int = 0
 ) -> Gathered:
     """Every pane that these windows and their references need, read where it is not stored; nothing is written."""
-    live = [pane for window in windows for pane in monitor.grid.panes(window)]
+    seen = {pane for window in windows for pane in (*lookback(monitor, window.end), *monitor.grid.panes(window))}
+    live = sorted(seen, key=lambda pane: pane.start)
     sliding = [
         pane for window in windows for span in reference_spans(monitor, window) for pane in monitor.grid.panes(span)
     ]
@@ -217,7 +225,7 @@ def gather(
         services,
         monitor,
         reference,
-        live=tuple(dict.fromkeys(live)),
+        live=tuple(live),
         sliding=tuple(dict.fromkeys(sliding)),
         revise=revise,
     )
@@ -231,8 +239,13 @@ def gather(
     )
 
 
-def compute(monitor: MonitorConfig, gathered: Gathered, keys: Sequence[RunKey]) -> list[EvaluationResult]:
-    """Merge, smooth, compare: no I/O."""
+def compute(
+    monitor: MonitorConfig,
+    gathered: Gathered,
+    keys: Sequence[RunKey],
+    known: Mapping[datetime, StoredCalibration | None] = NO_CALIBRATIONS,
+) -> list[EvaluationResult]:
+    """Merge, smooth, compare, and judge by the calibration of each window's end: no I/O."""
     reference, totals = gathered.reference, gathered.totals
     names = (*reference.features, *reference.failed, *reference.waiting)
     windows = [window_of(monitor, key.window_end) for key in keys]
@@ -248,8 +261,11 @@ def compute(monitor: MonitorConfig, gathered: Gathered, keys: Sequence[RunKey]) 
     specs = {feature.spec.id: feature.spec for feature in reference.features.values()}
     results = []
     for compared, measurements in zip(sides, measure(monitor, sides), strict=True):
-        newest = totals.newest(compared.window.end)
-        own = measured_monitor(compared.rows, newest, compared.window.end + monitor.settle)
+        end = compared.window.end
+        newest, surprise = totals.newest(end), NOT_JUDGED
+        if (calibration := known.get(end)) is not None:
+            measurements, surprise = judged(calibration, reference, totals, monitor.grid, measurements, end)
+        own = measured_monitor(compared.rows, newest, end + monitor.settle, surprise)
         results.append(
             EvaluationResult(
                 window=compared.window,

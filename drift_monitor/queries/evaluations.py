@@ -14,7 +14,7 @@ from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.divergence import Metric
-from drift_monitor.core.rules import Comparand, Rule, Severity
+from drift_monitor.core.rules import SURPRISE_LEVEL, Comparand, Rule, Severity
 from drift_monitor.core.times import clean_document, clean_number, clean_text, rfc3339
 from drift_monitor.errors import InputError
 from drift_monitor.store import measurements as measurement_store
@@ -36,6 +36,7 @@ MEASUREMENT_COLUMNS = (
     *(floor for *_, floor in ESTIMATE_COLUMNS.values()),
     *("live_missing_ratio", "reference_missing_ratio", "live_unseen_ratio"),
     *("direction", "bin_spec", "error", "uncertain"),
+    *("surprise", "level", "surprise_window", "calibration"),
 )
 
 
@@ -95,6 +96,10 @@ def read_evaluation(connection: Transaction, run: Run) -> Evaluation:
 def _rules(configuration: Mapping[str, Any] | None) -> Iterator[Rule]:
     """The rules of a monitor's stored configuration."""
     for document in (configuration or {}).get("rules", ()):
+        if "false_alarms" in document:
+            severity = Severity(document["severity"])
+            yield Rule(id=document["name"], metric=Metric.SURPRISE, above=SURPRISE_LEVEL, severity=severity)
+            continue
         yield Rule(
             id=document["name"],
             metric=next(metric for metric in Metric if metric.value == document["metric"]),

@@ -8,7 +8,7 @@ Revisions are kept; reading functions give the latest one of each window unless 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -20,6 +20,7 @@ from drift_monitor.core.comparison import Direction, contributions
 from drift_monitor.core.distribution import FloatArray
 from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import MeasurementStatus
+from drift_monitor.core.schedule import Span
 from drift_monitor.core.times import clean_number
 from drift_monitor.store.alerts import alert_series
 from drift_monitor.store.columns import bulk_insert
@@ -37,8 +38,9 @@ class Measurement:
 
     `estimates` holds the divergences that could be computed. `failure` is the reason of a failed feature, `error` its
     sentence. `compared_bins`: how many bins smoothing left to compare; `uncertain`: one of them has so few reference
-    rows that noise floors and upper ends of intervals are known badly. `alert_states` are this feature's alerts
-    afterwards, read on demand.
+    rows that noise floors and upper ends of intervals are known badly. `surprise`: how unusual the last
+    `surprise_window` hours are, an alarm above `level`, both by a `calibration`. `alert_states` are this feature's
+    alerts afterwards, read on demand.
     """
 
     monitor: str
@@ -62,6 +64,10 @@ class Measurement:
     reference_counts: tuple[int, ...] | None = None
     compared_bins: int | None = None
     uncertain: bool | None = None
+    surprise: float | None = None
+    level: float | None = None
+    surprise_window: int | None = None
+    calibration: str | None = None
     contribution_live_reference: tuple[float, ...] | None = None
     contribution_reference_live: tuple[float, ...] | None = None
     alert_states: Sequence[Mapping[str, Any]] = ()
@@ -123,6 +129,20 @@ def save(connection: Connection, measurements: Sequence[Measurement]) -> int:
         for measured in measurements
     )
     return bulk_insert(connection, measurement, _COLUMNS, rows)
+
+
+def above_level(connection: Connection, monitor: str, span: Span) -> Mapping[str, Sequence[Span]]:
+    """The hours within a span in which each feature was more surprising than its level."""
+    c = measurement.c
+    rows = connection.execute(
+        select(c.feature, c.window_end, c.surprise_window).where(
+            c.monitor == monitor, c.window_end > span.start, c.window_end <= span.end, c.surprise > c.level
+        )
+    )
+    found: dict[str, list[Span]] = defaultdict(list)
+    for feature, end, hours in rows:
+        found[feature].append(Span(end - timedelta(hours=hours), end))
+    return found
 
 
 def features(connection: Connection, monitor: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from drift_monitor.store.runs import UNFINISHED, RunState
 from drift_monitor.store.schema import (
     alert,
     audit,
+    calibration,
     episode,
     measurement,
     outbox,
@@ -69,6 +70,7 @@ def purge_batch(connection: Connection, limits: RetentionLimits, batch: int = BA
             (episode, and_(episode.c.closed_window < old, ~exists().where(alert.c.episode_id == episode.c.id))),
             (silence, silence.c.ends_at < old),
             (audit, audit.c.at < old),
+            (calibration, calibration.c.history_to < old),
             (reference, and_(reference.c.built_at < old, _is_replaced(reference))),
         )
     )

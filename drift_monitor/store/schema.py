@@ -26,6 +26,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     UniqueConstraint,
@@ -229,6 +230,11 @@ measurement: Final = Table(
     # How many bins were compared: K of the formulas. NULL where nothing was.
     Column("compared_bins", Integer),
     Column("uncertain", Boolean),  # a bin has too few reference rows for noise floors and upper ends
+    # How unusual the window is for the feature, the level that would be an alarm, and the hours of that window.
+    Column("surprise", Number),
+    Column("level", Number),
+    Column("surprise_window", Integer),
+    Column("calibration", Text),
     ForeignKeyConstraint(["monitor", "window_end", "revision"], ["run.monitor", "run.window_end", "run.revision"]),
     Index("ix_measurement_feature", "monitor", "feature", "segment", "window_end"),
     sqlite_with_rowid=False,
@@ -358,6 +364,21 @@ delivery: Final = Table(
     _needed("outcome", Text),
     Column("status_code", Integer),
     Column("error", Text),
+)
+
+calibration: Final = Table(
+    "calibration",
+    metadata,
+    _key("id", Text),
+    _monitor(),
+    _needed("definition", Text),
+    _needed("state", Text),
+    _needed("made_at", Instant),
+    _needed("history_from", Instant),
+    _needed("history_to", Instant),
+    _needed("document", JsonColumn),
+    Column("arrays", LargeBinary),
+    Index("ix_calibration_history", "monitor", "history_to"),
 )
 
 replica: Final = Table(

@@ -15,7 +15,7 @@ _MEASUREMENTS: Final = """
 SELECT monitor, feature, segment, window_start, window_end, revision, status, live_rows, reference_rows,
        <divergences>,
        <floors>, live_missing_ratio, reference_missing_ratio, live_unseen_ratio, direction, bin_spec, error,
-       uncertain
+       uncertain, surprise, level, surprise_window, calibration
   FROM measurement
 """.replace("<divergences>", ", ".join(name for names in ESTIMATE_COLUMNS.values() for name in names[:3])).replace(
     "<floors>", ", ".join(floor for *_, floor in ESTIMATE_COLUMNS.values())
