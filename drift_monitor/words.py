@@ -108,6 +108,14 @@ def threshold(rule: Rule, factor: float = 1.0) -> str:
     return amount(rule.metric, rule.threshold)
 
 
+def budget_text(rule: Rule) -> str:
+    """What a rule on surprise allows: `1 false alarm per 28d`."""
+    budget = rule.false_alarms
+    if budget is None:
+        return "a budget of false alarms"
+    return f"{budget.count} false alarm{'' if budget.count == 1 else 's'} per {format_duration(budget.period)}"
+
+
 def bin_name(place: Bin) -> str:
     """A bin as it is called in a sentence: edges and labels as they are, reserved bins by what they hold."""
     match place.reserved:

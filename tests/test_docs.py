@@ -33,7 +33,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9.-]*")
 UNFINISHED = re.compile(
     r"drift-monitor (backtest|replay|doctor|reference (accept|undo|show))\b"
     r"|\b(segments):"
-    r"|false_alarms|coarse_panes|false-alarm budget"
+    r"|coarse_panes"
     r"|openapi|\bdiagnosis\b",
     re.IGNORECASE,
 )

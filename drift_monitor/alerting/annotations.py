@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from drift_monitor.config.schema import MonitorConfig
 from drift_monitor.core.alerting import AlertState
 from drift_monitor.core.bins import BinSpec
+from drift_monitor.core.comparison import Direction
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.rules import Comparand, Rule, Severity
 from drift_monitor.core.times import rfc3339
@@ -28,6 +29,7 @@ from drift_monitor.words import (
     UNCERTAIN,
     amount,
     bin_name,
+    budget_text,
     count,
     minute,
     number,
@@ -44,7 +46,10 @@ _WORTH_DRAWING = 0.01  # ... and below this share of the whole only where there 
 
 @dataclass(frozen=True, kw_only=True)
 class AlertContext:
-    """Everything an alert is rendered from: whose it is, what was measured, and its state after the change."""
+    """Everything an alert is rendered from: whose it is, what was measured, and its state after the change.
+
+    `measurement` is that of its feature; an alert on surprise is the monitor's, and has `measurements` of all.
+    """
 
     monitor: MonitorConfig
     feature: str
@@ -56,6 +61,17 @@ class AlertContext:
     measurement: Measurement | None
     spec: BinSpec | None
     reason: str
+    measurements: Sequence[Measurement] = ()
+
+    @property
+    def surprising(self) -> Sequence[Measurement]:
+        """The features that an alert on surprise is about, most surprising first: those above their level, or where
+        many move a little those that move most."""
+        if self.rule.metric is not Metric.SURPRISE or not self.is_firing:
+            return ()
+        judged = [measurement for measurement in self.measurements if measurement.times_its_level is not None]
+        judged.sort(key=lambda measurement: -(measurement.times_its_level or 0.0))
+        return [measurement for measurement in judged if (measurement.times_its_level or 0.0) > 1] or judged[:TOP_BINS]
 
     @property
     def name(self) -> str:
@@ -85,6 +101,7 @@ def render_alert(context: AlertContext, at: datetime, external_url: str) -> Aler
         "dashboard_url": dashboard_url(monitor.grafana_url or "", monitor.name, feature) or page,
         "runbook_url": runbook_url(external_url, labels["alertname"]),
         **_numbers(context),
+        "features": ", ".join(measurement.feature for measurement in context.surprising),
         **monitor.annotations,
     }
     return Alert(
@@ -119,9 +136,23 @@ def summary(context: AlertContext) -> str:
             return f"{name}: {value} rows in the window, {limit}"
         case Metric.FRESHNESS:
             return f"{name}: the newest row is {value} old, {limit}"
+        case Metric.SURPRISE:
+            return f"{name} drifted: {_surprise_text(context)}"
         case _:
             verb = "drifted" if rule.above is not None else "stands still"
             return f"{name} {verb}: {metric.label} {value} {limit}"
+
+
+def _surprise_text(context: AlertContext) -> str:
+    """The features that moved, and how far the first of them stands above its level."""
+    first, *others = context.surprising or (None,)
+    if first is None:
+        return f"more surprising than {budget_text(context.rule)} allows"
+    if (first.times_its_level or 0.0) <= 1:
+        return f"many features moved a little, {first.feature} most"
+    names = [first.feature, *(measurement.feature for measurement in others[:2])]
+    more = f" and {len(others) - 2} more" if len(others) > 2 else ""
+    return f"{', '.join(names)}{more}; surprise {number(first.surprise)}, level {number(first.level)}"
 
 
 def verdict(context: AlertContext) -> str:
@@ -133,6 +164,8 @@ def verdict(context: AlertContext) -> str:
 
 def condition(rule: Rule) -> str:
     """What the rule asks for: `lower bound above 0.25 for 2 windows`."""
+    if rule.metric is Metric.SURPRISE:
+        return f"above its level, {budget_text(rule)}"
     comparand = ""
     if rule.metric.is_divergence:
         bound = "lower bound " if rule.above is not None else "upper bound "
@@ -144,7 +177,7 @@ def condition(rule: Rule) -> str:
 def _sentences(context: AlertContext) -> Iterator[str]:
     """Direction, bins, how much against noise floor and threshold, since when, on which rows."""
     measurement, drift, metric = context.measurement, context.drift, context.rule.metric
-    if (measurement is None or not context.is_firing) and context.reason:
+    if (measurement is None or not context.is_firing) and context.reason and not context.surprising:
         yield f"{context.reason[:1].upper()}{context.reason[1:]}."
     if drift is not None:
         yield verdict(context)
@@ -155,6 +188,8 @@ def _sentences(context: AlertContext) -> Iterator[str]:
         if moved:
             yield f"Bins that moved most (reference → live): {'; '.join(moved)}."
         yield _estimate_sentence(metric, drift)
+    for moved_most in context.surprising[:SHOWN_BINS]:
+        yield _surprise_sentence(moved_most)
     if context.is_firing:
         yield f"The rule is {metric.label} {condition(context.rule)}."
         if context.state.since is not None:
@@ -164,6 +199,17 @@ def _sentences(context: AlertContext) -> Iterator[str]:
         known = live is not None and reference is not None
         rows = f", {count(live)} live rows against {count(reference)} reference rows" if known else ""
         yield f"Window {span(measurement.window_start, measurement.window_end)}{rows}."
+
+
+def _surprise_sentence(measurement: Measurement) -> str:
+    """One feature of an alert on surprise: over which hours, how much, which way."""
+    hours = "the last hour" if measurement.surprise_window == 1 else f"the last {measurement.surprise_window} hours"
+    text = f"{measurement.feature}: surprise {number(measurement.surprise)} over {hours}, its level is "
+    text += number(measurement.level)
+    value = measurement.value(Metric.KL_LIVE_REFERENCE)
+    if value is None or measurement.direction in (None, Direction.NONE):
+        return f"{text}."
+    return f"{text}; KL(live‖reference) of the window is {number(value)} nats, {measurement.direction}."
 
 
 def _estimate_sentence(metric: Metric, measurement: Measurement) -> str:

@@ -168,6 +168,7 @@ def _alert(
         measurement=measurement,
         spec=result.specs.get(measurement.bin_spec) if measurement and measurement.bin_spec else None,
         reason=change.transition.reason,
+        measurements=result.watched.measurements,
     )
     alert = render_alert(context, end, services.external_url)
     if result.revision == 0:
@@ -203,6 +204,7 @@ def firing_events(services: Services, conn: Transaction, monitor: MonitorConfig)
             measurement=measurement,
             spec=specs.get(measurement.bin_spec) if measurement and measurement.bin_spec else None,
             reason=row.reason or "",
+            measurements=tuple(latest.values()),
         )
         if row.episode_id is not None:
             alert = render_alert(context, row.last_window, services.external_url)

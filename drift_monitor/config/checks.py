@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 from drift_monitor.config.document import Path_
-from drift_monitor.config.fields import BinsSection, RuleSection
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import KINDS, EmailConfig, Integration, ReceiverConfig
 from drift_monitor.config.report import Draft, Report, close_match
@@ -26,6 +25,7 @@ from drift_monitor.config.schema import (
     Trailing,
     form_of,
 )
+from drift_monitor.config.values import BinsSection, RuleSection
 from drift_monitor.core.binning import Binning, Edges, Top
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.divergence import Metric

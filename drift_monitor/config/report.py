@@ -28,9 +28,7 @@ Sections = tuple[type[Section], ...]  # of a key that has several forms all of t
 # Not the scheme of a URL: its user and password, wherever it stands.
 _CREDENTIALS = re.compile(r"(?<![^\s'\"/(\[])[^\s/:'\"]*:(?!//)[^\s'\"]*@")
 _LONGEST_SHOWN = 60  # characters: a value is named, not printed
-# Keys of later versions. Those of `_PLANNED_KINDS` stand in for what a section would need otherwise.
-_PLANNED_KINDS = frozenset({"false_alarms"})
-_PLANNED = frozenset({"segments", "coarse_panes"}) | _PLANNED_KINDS
+_PLANNED = frozenset({"segments", "coarse_panes"})  # keys of later versions
 _SHORT = {
     "string_type": "must be text",
     "int_type": "must be a whole number",
@@ -120,7 +118,7 @@ class Report(Generic[RootT]):
             ]
             needed = (*section.exactly_one, *(pair for pair, is_required in files if is_required))
             for group in needed:
-                if not _PLANNED_KINDS.intersection(written) and _meant(written, known).isdisjoint(group):
+                if _meant(written, known).isdisjoint(group):
                     self.add(path, f"needs one of {', '.join(group)}", at_key=True)
             for group in (*needed, *section.at_most_one, *(pair for pair, is_required in files if not is_required)):
                 present = [key for key in group if key in written]
@@ -236,7 +234,7 @@ class Report(Generic[RootT]):
         """A key that is needed, unless a misspelt one stands for it or `_check_keys` has asked for it."""
         written, known = self.at(path), keys_of(owner)
         written = written if isinstance(written, Mapping) else {}
-        if f"{key}_file" in known or key in _meant(written, known) or _PLANNED_KINDS.intersection(written):
+        if f"{key}_file" in known or key in _meant(written, known):
             return
         description = known[key].description or ""
         needing = next((first for section in owner for first, second in section.needs.items() if second == key), None)

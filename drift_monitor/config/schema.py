@@ -28,7 +28,6 @@ from pydantic import (
 
 from drift_monitor.config.fields import (
     AnnotationName,
-    BinsSection,
     CronText,
     DatabaseUrl,
     Duration,
@@ -38,9 +37,7 @@ from drift_monitor.config.fields import (
     Named,
     PageUrl,
     PositiveDuration,
-    RuleSection,
     Section,
-    SmoothingSection,
     Text,
     WrittenAs,
     Zone,
@@ -48,6 +45,7 @@ from drift_monitor.config.fields import (
 )
 from drift_monitor.config.outbound import ANYWHERE, OutboundConfig
 from drift_monitor.config.receivers import ReceiverConfig
+from drift_monitor.config.values import BinsSection, RuleSection, SmoothingSection
 from drift_monitor.core.binning import Binning
 from drift_monitor.core.bins import Kind
 from drift_monitor.core.distribution import Smoothing

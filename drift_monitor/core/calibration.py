@@ -26,7 +26,7 @@ from drift_monitor.core.cleaning import PastIncident, clusters, gap_of, quantile
 from drift_monitor.core.distribution import FloatArray, Mask, Smoothing, smooth
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.noise import estimates
-from drift_monitor.core.surprise import DAY, Fit, History, Windows, cross_scores, fit, season
+from drift_monitor.core.surprise import DAY, Fit, PaneHistory, Windows, cross_scores, fit, season
 
 LENGTHS = (1, 6, 24, 168)  # hours
 MATERIALITY = 0.005  # nats: no alarm where even the upper end of the divergence is smaller
@@ -165,7 +165,7 @@ def _furthest(surprise: Surprise) -> float:
 
 
 def calibrate(
-    histories: Sequence[History], *, episodes_per_hour: float, lengths: Sequence[int] = LENGTHS
+    histories: Sequence[PaneHistory], *, episodes_per_hour: float, lengths: Sequence[int] = LENGTHS
 ) -> Calibration:
     """Fits and levels from the histories of a monitor's kinds of series, its features first."""
     searched = [search(history) for history in histories]

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from drift_monitor.core.distribution import FloatArray, Mask
-from drift_monitor.core.surprise import DAY, WEEK, History, Windows, cross_scores, fit, folds, season
+from drift_monitor.core.surprise import DAY, WEEK, PaneHistory, Windows, cross_scores, fit, folds, season
 
 _EXPONENTIAL = math.log10(math.e)  # the mean of a surprise whose tail is a true probability
 _QUIET = 0.8  # of the windows are taken for quiet while old incidents are searched
@@ -100,7 +100,7 @@ def quantiles(values: FloatArray, taken: Mask, share: float) -> FloatArray:
     return np.asarray(np.take_along_axis(ordered, places[:, None], axis=1)[:, 0])
 
 
-def search(history: History) -> tuple[Mask, list[PastIncident]]:
+def search(history: PaneHistory) -> tuple[Mask, list[PastIncident]]:
     """The hours that are no example, (S, T), those given included, and the incidents they belong to."""
     found: list[PastIncident] = []
     left_out = history.left_out.copy()

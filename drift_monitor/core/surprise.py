@@ -101,7 +101,7 @@ class Windows:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class History:
+class PaneHistory:
     """Counts a pane of series with like bins, such as all features of a monitor: (S, T, K), aligned and without gaps.
 
     `start`: the hour from the epoch at which the first pane begins, `pane`: its hours. `reference`: (S, K).
@@ -144,7 +144,7 @@ class History:
             usable=(counts.sum(axis=-1) > 0) & (touched == 0),
         )
 
-    def of(self, series: NDArray[np.intp]) -> "History":
+    def of(self, series: NDArray[np.intp]) -> "PaneHistory":
         """These series only."""
         return replace(
             self,

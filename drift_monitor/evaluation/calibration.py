@@ -25,7 +25,7 @@ from drift_monitor.core.distribution import Counts, FloatArray, Mask
 from drift_monitor.core.divergence import Estimate, Metric
 from drift_monitor.core.rules import Rule
 from drift_monitor.core.schedule import PaneGrid, Span
-from drift_monitor.core.surprise import History
+from drift_monitor.core.surprise import PaneHistory
 from drift_monitor.evaluation.read import PaneTable, RunningTotals, read_panes
 from drift_monitor.evaluation.reference import Reference, dataset_definition, feature_definition
 from drift_monitor.store import calibrations, measurements
@@ -141,7 +141,7 @@ def _step(grid: PaneGrid) -> int:
 
 def _histories(
     reference: Reference, table: PaneTable, panes: Sequence[Span], grid: PaneGrid, known: Mapping[str, Sequence[Span]]
-) -> list[History]:
+) -> list[PaneHistory]:
     """The features' bins, and their two sides: missing or present, never seen or known."""
     specs = [feature.spec for feature in reference.features.values()]
     step = _step(grid)
@@ -159,8 +159,8 @@ def _histories(
         for span in known.get(name, ()):
             left_out[place] |= (starts >= span.start.timestamp()) & (starts < span.end.timestamp())
 
-    def history(of: FloatArray, bins: FloatArray, out: Mask) -> History:
-        return History(
+    def history(of: FloatArray, bins: FloatArray, out: Mask) -> PaneHistory:
+        return PaneHistory(
             start=(panes[0].start - _EPOCH) / _HOUR,
             pane=max(1, grid.length // _HOUR),
             counts=of,

@@ -77,6 +77,11 @@ class Measurement:
         """The evaluation it belongs to."""
         return RunKey(monitor=self.monitor, window_end=self.window_end, revision=self.revision)
 
+    @property
+    def times_its_level(self) -> float | None:
+        """Its surprise as a multiple of the level; above 1 is an alarm. None where it was not judged."""
+        return None if self.surprise is None or not self.level else self.surprise / self.level
+
     def estimate(self, metric: Metric) -> Estimate:
         """Value, interval and corrected value of a divergence; all None where it could not be computed."""
         return self.estimates.get(metric, NO_ESTIMATE)

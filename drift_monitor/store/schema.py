@@ -6,7 +6,7 @@ and `feature` is "" for what belongs to the monitor itself.
     monitor ─┬─ run ── measurement          one run a (monitor, window_end, revision); its lease and token are columns
              ├─ pane_series ── pane         what is counted, with which bins; its counts in each pane
              ├─ pane_rows                   rows of each pane
-             ├─ reference                   frozen references with their bin specs
+             ├─ reference, calibration      frozen references with their bin specs; what surprise is judged by
              ├─ alert ── episode ─┬─ notification_log   the present state of each alert; from firing to resolved;
              │                    └─ acknowledgement    which receivers know of it; who has acknowledged it
              └─ outbox ── delivery          notifications in order; every try to send one
@@ -217,9 +217,7 @@ measurement: Final = Table(
     Column("live_rows", BigInteger),
     Column("reference_rows", BigInteger),
     *(Column(name, Number) for columns in ESTIMATE_COLUMNS.values() for name in columns),
-    Column("live_missing_ratio", Number),
-    Column("reference_missing_ratio", Number),
-    Column("live_unseen_ratio", Number),
+    *(Column(name, Number) for name in ("live_missing_ratio", "reference_missing_ratio", "live_unseen_ratio")),
     Column("direction", Text),
     Column("bin_spec", Text, ForeignKey("bin_spec.id")),
     Column("failure", Text),
@@ -231,8 +229,7 @@ measurement: Final = Table(
     Column("compared_bins", Integer),
     Column("uncertain", Boolean),  # a bin has too few reference rows for noise floors and upper ends
     # How unusual the window is for the feature, the level that would be an alarm, and the hours of that window.
-    Column("surprise", Number),
-    Column("level", Number),
+    *(Column(name, Number) for name in ("surprise", "level")),
     Column("surprise_window", Integer),
     Column("calibration", Text),
     ForeignKeyConstraint(["monitor", "window_end", "revision"], ["run.monitor", "run.window_end", "run.revision"]),
@@ -373,9 +370,7 @@ calibration: Final = Table(
     _monitor(),
     _needed("definition", Text),
     _needed("state", Text),
-    _needed("made_at", Instant),
-    _needed("history_from", Instant),
-    _needed("history_to", Instant),
+    *(_needed(name, Instant) for name in ("made_at", "history_from", "history_to")),
     _needed("document", JsonColumn),
     Column("arrays", LargeBinary),
     Index("ix_calibration_history", "monitor", "history_to"),

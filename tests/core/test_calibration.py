@@ -7,16 +7,16 @@ from benchmarks.fleet import BINS, HOURS, REGIMES, counts, drift, probabilities,
 from drift_monitor.core.calibration import Calibration, budget_level, calibrate, many_move
 from drift_monitor.core.cleaning import clusters, search
 from drift_monitor.core.distribution import FloatArray
-from drift_monitor.core.surprise import History, cross_scores, fit, season, tail
+from drift_monitor.core.surprise import PaneHistory, cross_scores, fit, season, tail
 
 START = 24 * 20_000.0
 INDEPENDENT, SEASONAL = REGIMES["independent, 1,000"], REGIMES["season, 1,000"]
 ASKED = 1.0 / (28 * 24)
 
 
-def a_history(found: FloatArray, reference: FloatArray | None = None, start: float = START) -> History:
+def a_history(found: FloatArray, reference: FloatArray | None = None, start: float = START) -> PaneHistory:
     """Of panes that are the reference's own, unless another is given."""
-    return History(
+    return PaneHistory(
         start=start,
         counts=found,
         reference=found.sum(axis=1) if reference is None else reference,
@@ -161,7 +161,7 @@ def test_bins_and_series_may_be_padded():
     *_, found = simulated(SEASONAL, features=4)
     padded = np.concatenate([found, np.zeros((*found.shape[:2], 3))], axis=-1)
     plain, wide = a_history(found[:, :HOURS]), a_history(padded[:, :HOURS])
-    wide = History(**{**vars(wide), "bins": plain.bins})
+    wide = PaneHistory(**{**vars(wide), "bins": plain.bins})
     for one, other in zip(
         calibrate([plain], episodes_per_hour=ASKED).lengths,
         calibrate([wide], episodes_per_hour=ASKED).lengths,

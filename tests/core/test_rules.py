@@ -117,10 +117,11 @@ def test_every_metric_of_a_rule_is_in_the_one_list() -> None:
         "hellinger",
         "missing_ratio",
         "unseen_ratio",
+        "surprise",
         "rows",
         "freshness",
     ]
-    assert [metric for metric in Metric if metric.is_of_monitor] == [Metric.ROWS, Metric.FRESHNESS]
+    assert [metric for metric in Metric if metric.is_of_monitor] == [Metric.SURPRISE, Metric.ROWS, Metric.FRESHNESS]
     assert [metric.value for metric in Metric if metric.unit == "nats"] == [
         "kl_live_reference",
         "kl_reference_live",

@@ -22,7 +22,7 @@ VIEW_COLUMNS = {
         kl_reference_live kl_reference_live_low kl_reference_live_high psi psi_low psi_high js js_low js_high
         hellinger hellinger_low hellinger_high noise_floor noise_floor_kl_reference_live noise_floor_psi noise_floor_js
         noise_floor_hellinger live_missing_ratio reference_missing_ratio live_unseen_ratio direction bin_spec error
-        uncertain""",
+        uncertain surprise level surprise_window calibration""",
     "drift_histograms": """monitor feature segment window_end revision bin label lower upper live_count
         reference_count contribution_live_reference contribution_reference_live""",
     "drift_episodes": """id monitor feature segment rule metric severity opened_window closed_window close_reason
