@@ -108,6 +108,12 @@ def threshold(rule: Rule, factor: float = 1.0) -> str:
     return amount(rule.metric, rule.threshold)
 
 
+def surprise_text(surprise: float | None, level: float | None, hours: int | None) -> str:
+    """How unusual the last hours were: `surprise 11.6 over the last 6 hours, its level is 7.3`."""
+    stretch = "the last hour" if hours == 1 else f"the last {hours} hours"
+    return f"surprise {number(surprise)} over {stretch}, its level is {number(level)}"
+
+
 def budget_text(rule: Rule) -> str:
     """What a rule on surprise allows: `1 false alarm per 28d`."""
     budget = rule.false_alarms

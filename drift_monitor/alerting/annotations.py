@@ -35,6 +35,7 @@ from drift_monitor.words import (
     number,
     percent,
     span,
+    surprise_text,
     threshold,
     with_unit,
 )
@@ -203,9 +204,8 @@ def _sentences(context: AlertContext) -> Iterator[str]:
 
 def _surprise_sentence(measurement: Measurement) -> str:
     """One feature of an alert on surprise: over which hours, how much, which way."""
-    hours = "the last hour" if measurement.surprise_window == 1 else f"the last {measurement.surprise_window} hours"
-    text = f"{measurement.feature}: surprise {number(measurement.surprise)} over {hours}, its level is "
-    text += number(measurement.level)
+    said = surprise_text(measurement.surprise, measurement.level, measurement.surprise_window)
+    text = f"{measurement.feature}: {said}"
     value = measurement.value(Metric.KL_LIVE_REFERENCE)
     if value is None or measurement.direction in (None, Direction.NONE):
         return f"{text}."

@@ -66,6 +66,9 @@ def _chart(
         if floor is not None:
             least = words.number(visible(floor, measurement.compared_bins or 1))
             yield Text(f"At these numbers of rows a divergence from {least} {units} on could have been seen.")
+        if measurement.surprise is not None:
+            judged = (measurement.surprise, measurement.level, measurement.surprise_window)
+            yield Text(f"For this feature: {words.surprise_text(*judged)}.")
         if measurement.uncertain:
             yield Text(words.UNCERTAIN)
     bins = bin_documents(measurement, evaluation.specs.get(measurement.bin_spec or ""))

@@ -68,6 +68,7 @@ COMMANDS: Final = {
     "silence": Entry("silence", "silence", "Keep alerts from being told for a while: add, list and end silences."),
     "notify": Entry("installation", "notify", "Receivers: try one out."),
     "reference": Entry("reference", "reference", "What live rows are compared with: build it anew."),
+    "calibration": Entry("calibration", "calibration", "What surprise is judged by: show it, calibrate anew."),
     "files": Entry(
         "installation",
         "files",

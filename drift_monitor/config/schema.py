@@ -266,6 +266,11 @@ class MonitorConfig(Section):
         return Every(self.every or HOUR, self.time_zone)
 
     @property
+    def surprise_rule(self) -> Rule | None:
+        """The rule that keeps a budget of false alarms, if there is one."""
+        return next((rule for rule in self.rules if rule.metric is Metric.SURPRISE), None)
+
+    @property
     def grid(self) -> PaneGrid:
         return PaneGrid(self.pane, self.time_zone)
 

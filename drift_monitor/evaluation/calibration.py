@@ -22,10 +22,11 @@ from drift_monitor.config.schema import MonitorConfig, content_hash
 from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.calibration import LENGTHS, Surprise, calibrate
 from drift_monitor.core.distribution import Counts, FloatArray, Mask
-from drift_monitor.core.divergence import Estimate, Metric
+from drift_monitor.core.divergence import Estimate
 from drift_monitor.core.rules import Rule
 from drift_monitor.core.schedule import PaneGrid, Span
 from drift_monitor.core.surprise import PaneHistory
+from drift_monitor.errors import InputError
 from drift_monitor.evaluation.read import PaneTable, RunningTotals, read_panes
 from drift_monitor.evaluation.reference import Reference, dataset_definition, feature_definition
 from drift_monitor.store import calibrations, measurements
@@ -43,14 +44,9 @@ _VERSION = 1  # of the method: a change makes all calibrations anew
 MISSING, NEW = "missing", "never seen"  # the series of a feature beside its bins
 
 
-def surprise_rule(monitor: MonitorConfig) -> Rule | None:
-    """The rule that keeps a budget of false alarms, if the monitor has one."""
-    return next((rule for rule in monitor.rules if rule.metric is Metric.SURPRISE), None)
-
-
 def lookback(monitor: MonitorConfig, end: datetime) -> tuple[Span, ...]:
     """The panes before a window's end that its surprise is made of."""
-    if surprise_rule(monitor) is None:
+    if monitor.surprise_rule is None:
         return ()
     longest = timedelta(hours=max(LENGTHS))
     return monitor.grid.panes(Span(monitor.grid.shift(end, -(longest // monitor.grid.length)), end))
@@ -63,18 +59,30 @@ def calibration_for(
 
     Raises SourceError where panes of the history can't be read.
     """
-    rule = surprise_rule(monitor)
+    rule = monitor.surprise_rule
     if rule is None or rule.false_alarms is None or not reference.features:
         return None
     definition = _definition(services, monitor, reference, rule)
     with services.store.read() as conn:
         known = calibrations.latest(conn, monitor.name, before=end - APART)
-    until = monitor.grid.shift(end, -(APART // monitor.grid.length))
-    if known is not None and known.is_of(definition, until, good_for=GOOD_FOR):
+    if known is not None and known.is_of(definition, _history_end(monitor, end), good_for=GOOD_FOR):
         return known
-    made = _calibrate(services, monitor, reference, until, definition, rule.false_alarms.per_hour)
+    return calibrate_now(services, monitor, reference, end)
+
+
+def calibrate_now(services: Services, monitor: MonitorConfig, reference: Reference, end: datetime) -> StoredCalibration:
+    """Calibrate anew for the window that ends then, whatever is stored; raises SourceError, StoreError."""
+    rule = monitor.surprise_rule
+    if rule is None or rule.false_alarms is None:
+        raise InputError(f"monitor {monitor.name!r} has no budget of false alarms")
+    definition, budget = _definition(services, monitor, reference, rule), rule.false_alarms.per_hour
+    made = _calibrate(services, monitor, reference, _history_end(monitor, end), definition, budget)
     services.store.transact(lambda conn: calibrations.save(conn, made))
     return made
+
+
+def _history_end(monitor: MonitorConfig, end: datetime) -> datetime:
+    return monitor.grid.shift(end, -(APART // monitor.grid.length))
 
 
 def _definition(services: Services, monitor: MonitorConfig, reference: Reference, rule: Rule) -> str:

@@ -16,10 +16,11 @@ from drift_monitor.clock import Clock
 from drift_monitor.config.schema import Config, MonitorConfig
 from drift_monitor.core.alerting import AlertPhase
 from drift_monitor.core.rules import Health, MeasurementStatus
-from drift_monitor.core.schedule import interval, jitter, next_slot
+from drift_monitor.core.schedule import Span, interval, jitter, next_slot
 from drift_monitor.errors import FailureReason
-from drift_monitor.store import alerts, monitors, outbox, runs, status
+from drift_monitor.store import alerts, calibrations, monitors, outbox, runs, status
 from drift_monitor.store.alerts import AlertKey, AlertRow
+from drift_monitor.store.calibrations import CalibrationState
 from drift_monitor.store.connection import Store, Transaction
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.runs import Run
@@ -92,6 +93,7 @@ class Status:
     references_built: Mapping[str, datetime]
     queues: Sequence[outbox.Queue]
     refusing: Collection[str]  # receivers that accept nothing any more
+    calibrated: Mapping[str, tuple[CalibrationState, Span]]  # by which surprise is judged, and its history
 
     @cached_property
     def firing(self) -> Collection[tuple[str, AlertKey]]:
@@ -133,6 +135,7 @@ def read_status(conn: Transaction, configured: Collection[MonitorConfig]) -> Sta
         references_built=status.references_built(conn),
         queues=outbox.queues(conn),
         refusing={found.receiver for found in outbox.refusing(conn)},
+        calibrated=calibrations.states(conn),
     )
 
 

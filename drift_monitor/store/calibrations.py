@@ -115,6 +115,15 @@ def latest(connection: Connection, monitor: str, before: datetime | None = None)
     return None if row is None else _from_row(row._mapping)
 
 
+def states(connection: Connection) -> Mapping[str, tuple[CalibrationState, Span]]:
+    """The state of each monitor's newest calibration, and the span of its history."""
+    c = calibration.c
+    rows = connection.execute(
+        select(c.monitor, c.state, c.history_from, c.history_to).order_by(c.history_to, c.made_at)
+    )
+    return {row.monitor: (CalibrationState(row.state), Span(row.history_from, row.history_to)) for row in rows}
+
+
 def _from_row(row: Mapping[Any, Any]) -> StoredCalibration:
     document = row["document"]
     return StoredCalibration(

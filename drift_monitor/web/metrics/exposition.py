@@ -22,6 +22,7 @@ from prometheus_client.utils import floatToGoString
 
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.times import clean_label
+from drift_monitor.store.calibrations import CalibrationState
 from drift_monitor.web.metrics import families
 from drift_monitor.web.metrics.families import FAMILIES, Family
 from drift_monitor.web.metrics.snapshot import (
@@ -77,6 +78,8 @@ _PLACES: Final[Sequence[Place]] = [
         (families.LIVE_MISSING, ""),
         (families.REFERENCE_MISSING, ""),
         (families.LIVE_UNSEEN, ""),
+        (families.SURPRISE, ""),
+        (families.SURPRISE_LEVEL, ""),
     )
 ]
 
@@ -183,6 +186,8 @@ def _subject(labels: str, feature: FeatureSnapshot, rules: Sequence[RuleSnapshot
         feature.live_missing_ratio,
         feature.reference_missing_ratio,
         feature.live_unseen_ratio,
+        feature.surprise,
+        feature.level,
     )
     others: dict[Place, float] = {}
     if feature.unmeasured is not None:
@@ -224,6 +229,8 @@ def _monitor_lines(monitor: MonitorSnapshot) -> Iterator[str]:
     yield from _line(families.NEWEST_RECORD, name, monitor.newest_record_at)
     yield from _line(families.WINDOW_END, name, monitor.window_end)
     yield from _line(families.REFERENCE_BUILT, name, monitor.reference_built_at)
+    for state in CalibrationState if monitor.calibration is not None else ():
+        yield from _line(families.CALIBRATION_STATE, f'{name},state="{state.value}"', state is monitor.calibration)
     for rows in monitor.rows:
         labels = f'{name},segment="{_clean(rows.segment)}"'
         yield from _line(families.LIVE_ROWS, labels, rows.live_rows)

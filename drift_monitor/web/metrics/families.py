@@ -48,6 +48,10 @@ REFERENCE_MISSING = _gauge(
 LIVE_UNSEEN = _gauge(
     "drift_live_unseen_ratio", f"Share of live values the reference never had, {_LAST_GOOD}.", _FEATURE
 )
+SURPRISE = _gauge(
+    "drift_surprise", f"How unusual the feature's last hours are for it, a score, {_LAST_GOOD}.", _FEATURE
+)
+SURPRISE_LEVEL = _gauge("drift_surprise_level", "Surprise above which a feature alarms.", _FEATURE)
 LIVE_ROWS = _gauge("drift_live_rows", f"Rows in the live window, {_LAST_GOOD}.", ("monitor", "segment"))
 REFERENCE_ROWS = _gauge("drift_reference_rows", f"Rows in the reference, {_LAST_GOOD}.", ("monitor", "segment"))
 UNMEASURED = _gauge(
@@ -66,6 +70,11 @@ NEWEST_RECORD = _gauge(
 )
 WINDOW_END = _gauge("drift_live_window_end_timestamp_seconds", "End of the last evaluated window.", _MONITOR)
 REFERENCE_BUILT = _gauge("drift_reference_built_timestamp_seconds", "When the reference was built.", _MONITOR)
+CALIBRATION_STATE = _gauge(
+    "drift_calibration_state",
+    "1 for the state of a monitor with a budget of false alarms: calibrated, or learning, when it can't alarm yet.",
+    ("monitor", "state"),
+)
 INFO = _gauge(
     "drift_monitor_info",
     "Always 1; the labels say what the monitor watches.",
@@ -99,6 +108,8 @@ FAMILIES = (
     LIVE_MISSING,
     REFERENCE_MISSING,
     LIVE_UNSEEN,
+    SURPRISE,
+    SURPRISE_LEVEL,
     LIVE_ROWS,
     REFERENCE_ROWS,
     UNMEASURED,
@@ -106,6 +117,7 @@ FAMILIES = (
     NEWEST_RECORD,
     WINDOW_END,
     REFERENCE_BUILT,
+    CALIBRATION_STATE,
     INFO,
     INTERVAL,
     LAST_RUN_OK,

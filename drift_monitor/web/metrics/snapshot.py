@@ -30,6 +30,7 @@ from drift_monitor.queries.status import (
     unmeasured,
 )
 from drift_monitor.store.alerts import AlertKey
+from drift_monitor.store.calibrations import CalibrationState
 from drift_monitor.store.measurements import Measurement
 from drift_monitor.store.status import Series
 from drift_monitor.web.phrases import dataset_text, reference_text
@@ -50,6 +51,8 @@ class FeatureSnapshot(NamedTuple):  # as rules: there are thousands, and frozen 
     live_missing_ratio: float | None = None
     reference_missing_ratio: float | None = None
     live_unseen_ratio: float | None = None
+    surprise: float | None = None
+    level: float | None = None
     unmeasured: Unmeasured | None = None
 
 
@@ -95,6 +98,7 @@ class MonitorSnapshot:
     features: tuple[FeatureSnapshot, ...] = ()
     rows: tuple[RowsSnapshot, ...] = ()
     rules: tuple[RuleSnapshot, ...] = ()
+    calibration: CalibrationState | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +183,16 @@ def _monitor_snapshot(monitor: MonitorConfig, status: Status) -> MonitorSnapshot
         features=tuple(_feature_snapshot(series, status) for series in features),
         rows=_rows(monitor, status),
         rules=tuple(_rules(monitor, features, status)),
+        calibration=_calibration(monitor, status),
     )
+
+
+def _calibration(monitor: MonitorConfig, status: Status) -> CalibrationState | None:
+    """Whether surprise can be judged, where a rule asks for it."""
+    if monitor.surprise_rule is None:
+        return None
+    state, _ = status.calibrated.get(monitor.name, (CalibrationState.LEARNING, None))
+    return state
 
 
 def _feature_snapshot(series: Series, status: Status) -> FeatureSnapshot:
@@ -197,6 +210,8 @@ def _feature_snapshot(series: Series, status: Status) -> FeatureSnapshot:
         live_missing_ratio=measurement.live_missing_ratio,
         reference_missing_ratio=measurement.reference_missing_ratio,
         live_unseen_ratio=measurement.live_unseen_ratio,
+        surprise=measurement.surprise,
+        level=measurement.level,
         unmeasured=reason,
     )
 

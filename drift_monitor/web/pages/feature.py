@@ -127,7 +127,34 @@ def _plots(monitor: MonitorConfig, feature: str, reading: FeatureReading, query:
         if metric not in _KL:
             heading = f"{metric.label}, {unit}" if metric.unit == "nats" else metric.label
             plots.append(Plot(heading, _chart((metric,), monitor, feature, reading, query)))
+    if any(window.surprise is not None for window in reading.history):
+        plots.append(Plot("Surprise, as a multiple of its level", _surprise_chart(feature, reading, query)))
     return plots
+
+
+def _surprise_chart(feature: str, reading: FeatureReading, query: FeatureQuery) -> Markup:
+    points = [
+        Point(
+            at=window.window_end,
+            value=window.times_its_level,
+            note=f"{instant_text(window.window_end)}: "
+            + words.surprise_text(window.surprise, window.level, window.surprise_window),
+            href=query.address(window_end=iso_text(window.window_end)),
+        )
+        for window in reading.history
+    ]
+    shown = Timeline(
+        title=f"Surprise of {feature} over time, as a multiple of its level",
+        start=reading.start,
+        end=reading.end,
+        lines=[Line(name="surprise", style="single", points=points)],
+        thresholds=[Threshold(value=1.0, severity="warning", name="level")],
+        bands=[],
+        floor=[],
+        selected=reading.selected.window_end if reading.selected else None,
+        is_root=False,
+    )
+    return timeline(shown)
 
 
 def _chart(

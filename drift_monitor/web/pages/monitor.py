@@ -21,9 +21,10 @@ from drift_monitor.core.rules import Rule
 from drift_monitor.core.schedule import interval
 from drift_monitor.core.times import format_duration
 from drift_monitor.errors import InputError
-from drift_monitor.queries.status import Readable, read_status
+from drift_monitor.queries.status import Readable, Status, read_status
 from drift_monitor.store import alerts, runs
 from drift_monitor.store.alerts import Episode
+from drift_monitor.store.calibrations import CalibrationState
 from drift_monitor.store.runs import RunFilter
 from drift_monitor.store.status import Range, Series, WindowValues, windows
 from drift_monitor.web.charts.heatmap import Cell, Row, heatmap, is_linked
@@ -112,8 +113,24 @@ def show_monitor(request: Request, services: Readable, monitor: MonitorConfig) -
             "Evaluated": schedule,
             "Window": f"{format_duration(monitor.window)}, in panes of {format_duration(monitor.pane)}",
             "Rows needed": words.count(monitor.min_rows),
+            **_budget(monitor, status),
         },
     )
+
+
+def _budget(monitor: MonitorConfig, status: Status) -> Mapping[str, str]:
+    """How many false alarms the monitor allows, and on which history its levels rest."""
+    rule = monitor.surprise_rule
+    if rule is None:
+        return {}
+    state, history = status.calibrated.get(monitor.name, (CalibrationState.LEARNING, None))
+    if history is None:
+        said = "no level yet"
+    elif state is CalibrationState.LEARNING:
+        said = f"no level yet: {(history.end - history.start).days} days of history, 14 are needed"
+    else:
+        said = f"levels from {words.span(history.start, history.end)}"
+    return {"False alarms": f"{words.budget_text(rule)}; {said}"}
 
 
 def _page(query: Mapping[str, str], features: Sequence[FeatureRow]) -> FeaturePage:

@@ -73,6 +73,9 @@ def verdict(measurement: Measurement, unit: Unit) -> Headline:
                 f"{first.label} is {_estimate(measurement, first, unit)}, "
                 f"{second.label} {_estimate(measurement, second, unit)}{noise}. {rows}."
             )
+            if measurement.surprise is not None:
+                judged = (measurement.surprise, measurement.level, measurement.surprise_window)
+                said = f"{said} For this feature: {words.surprise_text(*judged)}."
             if measurement.uncertain:
                 said = f"{said} {words.UNCERTAIN}"
             return Headline(_HEADLINES[direction], said)
