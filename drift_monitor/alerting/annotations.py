@@ -166,7 +166,7 @@ def verdict(context: AlertContext) -> str:
 def condition(rule: Rule) -> str:
     """What the rule asks for: `lower bound above 0.25 for 2 windows`."""
     if rule.metric is Metric.SURPRISE:
-        return f"above its level, {budget_text(rule)}"
+        return budget_text(rule)
     comparand = ""
     if rule.metric.is_divergence:
         bound = "lower bound " if rule.above is not None else "upper bound "
@@ -192,7 +192,8 @@ def _sentences(context: AlertContext) -> Iterator[str]:
     for moved_most in context.surprising[:SHOWN_BINS]:
         yield _surprise_sentence(moved_most)
     if context.is_firing:
-        yield f"The rule is {metric.label} {condition(context.rule)}."
+        is_budget = context.rule.metric is Metric.SURPRISE
+        yield f"The rule {'allows' if is_budget else 'is ' + metric.label} {condition(context.rule)}."
         if context.state.since is not None:
             yield f"Beyond it since the window that ended {minute(context.state.since)} UTC."
     if measurement is not None:

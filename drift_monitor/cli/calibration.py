@@ -24,7 +24,7 @@ from drift_monitor.words import budget_text, number, span
 
 @click.group()
 def calibration() -> None:
-    """What the surprise of a monitor with a budget of false alarms is judged by."""
+    """What surprise is judged by: show it, calibrate anew."""
 
 
 @calibration.command(short_help="Show levels, history and what was left out of it.")

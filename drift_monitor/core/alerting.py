@@ -177,7 +177,7 @@ def advance(state: AlertState, observation: Observation, rule: Rule, at: datetim
         return Transition(state=INACTIVE, change=Change.CANCELLED, reason=reason)
     quiets = state.quiets + 1
     reason = f"{finding} for {_windows(quiets)}"
-    if quiets > rule.keep_firing_for or value < rule.ends_at:
+    if quiets > rule.keep_firing_for or observation.verdict is Verdict.CALM:
         return Transition(state=INACTIVE, change=Change.RESOLVED, reason=reason)
     left = rule.keep_firing_for + 1 - quiets
     held = replace(state, breaches=0, quiets=quiets, value=value)

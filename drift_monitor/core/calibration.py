@@ -17,7 +17,6 @@ history too short for a fit gives no levels.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,16 +87,42 @@ def many_move(surprises: FloatArray) -> FloatArray:
     return np.asarray(np.sort(surprises, axis=0)[-half:].mean(axis=0))
 
 
-class Surprise(NamedTuple):
-    """How unusual a window of `length` hours is, against the level of its length; above the level is an alarm.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Surprises:
+    """How unusual windows are against the levels of their lengths: arrays of one shape, such as (series, windows).
 
-    `over`: the parts of the way from the usual to the level that it has gone, 1 at the level.
+    Of several lengths (in hours) the one counts that is furthest above its level. `over`: the parts of the way from the
+    usual to the level that it has gone, 1 at the level.
     """
 
-    surprise: float
-    level: float
-    length: int
-    over: float
+    surprise: FloatArray
+    level: FloatArray
+    length: FloatArray
+    over: FloatArray
+
+    @property
+    def times_its_level(self) -> FloatArray:
+        """Above 1 where it is an alarm, and only there: what can't matter is held at 1."""
+        times = self.surprise / np.maximum(self.level, 1e-9)
+        return np.asarray(np.where(self.over > 1.0, times, np.minimum(times, 1.0)))
+
+    def of(self, series: int | slice) -> "Surprises":
+        """Some series only."""
+        return Surprises(
+            surprise=self.surprise[series], level=self.level[series], length=self.length[series], over=self.over[series]
+        )
+
+    @classmethod
+    def furthest(cls, found: Sequence["Surprises"]) -> "Surprises":
+        """Of several, place by place, that with the largest `over`."""
+        chosen = np.argmax(np.stack([each.over for each in found]), axis=0)[None]
+        names = ("surprise", "level", "length", "over")
+        return cls(
+            **{
+                name: np.take_along_axis(np.stack([getattr(each, name) for each in found]), chosen, axis=0)[0]
+                for name in names
+            }
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,58 +135,56 @@ class Calibration:
     incidents: Sequence[Sequence[PastIncident]]
     left_out: Sequence[Mask]
 
-    def judge(self, counts: Mapping[int, Sequence[FloatArray]], end: float) -> tuple[list[list[Surprise]], Surprise]:
-        """The window of each length that ends at this hour: for each series of each kind, and for many that move.
+    def judge(self, counts: Mapping[int, Sequence[FloatArray]], ends: FloatArray) -> tuple[list[Surprises], Surprises]:
+        """The windows that end at these hours, (T,): of each kind of series (S, T), and of many that move (T,).
 
-        `counts`: by length, a kind each, (S, K). Of the lengths the one counts that is furthest above its level. What
-        can't matter, as no divergence it may stand for reaches `MATERIALITY`, is held at the level.
+        `counts`: by length, a kind each, (S, T, K). What can't matter, as no divergence that it may stand for reaches
+        `MATERIALITY`, is held at its level.
         """
-        judged: list[list[list[Surprise]]] = [[[] for _ in known] for known in self.bins]
-        many: list[Surprise] = []
+        judged: list[list[Surprises]] = [[] for _ in self.bins]
+        many: list[Surprises] = []
         for known in self.lengths:
             kinds = [
                 Windows(
-                    ends=np.array([end]),
+                    ends=ends,
                     length=known.length,
                     panes=known.length,
-                    counts=each[:, None, :],
+                    counts=each,
                     reference=reference,
                     bins=bins,
-                    usable=each.sum(axis=-1)[:, None] > 0,
+                    usable=each.sum(axis=-1) > 0,
                 )
                 for each, reference, bins in zip(counts[known.length], self.references, self.bins, strict=True)
             ]
-            surprises = [each[:, 0] for each in known.surprises(kinds)]
-            for kind, found in enumerate(surprises):
-                above = np.nonzero(found > known.level)[0]
-                material = dict(zip(above, self._is_material(kind, above, counts[known.length][kind]), strict=True))
-                for series, surprise in enumerate(found.tolist()):
-                    over = _over(surprise, known.usual, known.level, is_material=material.get(series, True))
-                    judged[kind][series].append(Surprise(surprise, known.level, known.length, over))
-            together = float(many_move(surprises[0][:, None])[0])
-            features = counts[known.length][0]
-            moved = np.nonzero(features.sum(axis=-1) > 0)[0]
-            is_material = together <= known.many_level or self._is_material(0, moved, features).any()
-            over = _over(together, known.many_usual, known.many_level, is_material=bool(is_material))
-            many.append(Surprise(together, known.many_level, known.length, over))
-        return [[max(each, key=_furthest) for each in kind] for kind in judged], max(many, key=_furthest)
+            found = known.surprises(kinds)
+            for kind, surprises in enumerate(found):
+                over = (surprises - known.usual) / max(known.level - known.usual, 1e-9)
+                series, places = np.nonzero(over > 1.0)
+                is_small = ~self._is_material(kind, series, kinds[kind].counts[series, places])
+                over[series[is_small], places[is_small]] = 1.0
+                judged[kind].append(_compared(surprises, known.level, known.length, over))
+            together = many_move(found[0])
+            over = (together - known.many_usual) / max(known.many_level - known.many_usual, 1e-9)
+            for place in np.nonzero(over > 1.0)[0]:
+                features = kinds[0].counts[:, place]
+                moved = np.nonzero(features.sum(axis=-1) > 0)[0]
+                if not self._is_material(0, moved, features[moved]).any():
+                    over[place] = 1.0
+            many.append(_compared(together, known.many_level, known.length, over))
+        return [Surprises.furthest(each) for each in judged], Surprises.furthest(many)
 
     def _is_material(self, kind: int, series: NDArray[np.intp], counts: FloatArray) -> Mask:
-        """Whether the upper end of either KL divergence of these series reaches what matters."""
+        """Whether the upper end of either KL divergence of windows (N, K) of these series (N,) reaches what matters."""
         if not series.size:
             return np.zeros(0, dtype=np.bool_)
-        found = estimates(smooth(counts[series], self.references[kind][series], Smoothing()))
+        found = estimates(smooth(counts, self.references[kind][series], Smoothing()))
         both = (found[metric].high for metric in (Metric.KL_LIVE_REFERENCE, Metric.KL_REFERENCE_LIVE))
         return np.asarray(np.maximum(*both) >= MATERIALITY)
 
 
-def _over(surprise: float, usual: float, level: float, *, is_material: bool) -> float:
-    over = (surprise - usual) / max(level - usual, 1e-9)
-    return over if is_material else min(over, 1.0)
-
-
-def _furthest(surprise: Surprise) -> float:
-    return surprise.over
+def _compared(surprise: FloatArray, level: float, length: int, over: FloatArray) -> Surprises:
+    shape = surprise.shape
+    return Surprises(surprise=surprise, level=np.full(shape, level), length=np.full(shape, float(length)), over=over)
 
 
 def calibrate(

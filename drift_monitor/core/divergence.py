@@ -220,7 +220,7 @@ class Metric(StrEnum):
     )
     MISSING_RATIO = "missing_ratio", MetricInfo(label="missing values", largest=_SHARE)
     UNSEEN_RATIO = "unseen_ratio", MetricInfo(label="unseen values", largest=_SHARE)
-    SURPRISE = "surprise", MetricInfo(label="surprise", scope=Scope.MONITOR)
+    SURPRISE = "surprise", MetricInfo(label="surprise over its level", scope=Scope.MONITOR)
     ROWS = "rows", MetricInfo(label="rows", scope=Scope.MONITOR)
     FRESHNESS = "freshness", MetricInfo(label="age of the newest row", unit="s", scope=Scope.MONITOR)
 

@@ -57,8 +57,8 @@ class Severity(StrEnum):
         return tuple(Severity).index(self)
 
 
-SURPRISE_LEVEL = 1.0  # of a rule on surprise: the parts of the way from the usual to the level that a window has gone
-SURPRISE_ENDS = 0.5
+SURPRISE_LEVEL = 1.0  # a rule on surprise compares it as a multiple of its level ...
+SURPRISE_ENDS = 0.5  # ... and ends where it has gone less than half the way from the usual to the level
 LEAST_BUDGET = timedelta(days=365)
 
 
@@ -83,8 +83,8 @@ class Budget:
 class Rule:
     """When a metric breaches, for how many windows, and how long it keeps firing. One of `above` and `below`.
 
-    `ends_at`: a quiet value below it ends a firing alert at once, whatever `keep_firing_for` says. `false_alarms`: the
-    budget that a rule on surprise keeps; its threshold is the level that the budget leads to.
+    `false_alarms`: the budget that a rule on surprise keeps; its threshold is the level that the budget leads to.
+    `ends_at`: the part of the way from the usual to that level below which it ends at once, whatever `keep_firing_for`.
     """
 
     id: str
@@ -142,6 +142,7 @@ class Verdict(StrEnum):
 
     BREACH = "breach"
     QUIET = "quiet"
+    CALM = "calm"  # quiet, and so far from the threshold that a firing alert ends at once
     UNKNOWN = "unknown"
 
 
@@ -165,7 +166,11 @@ def judge(rule: Rule, measured: Measured) -> Observation:
     value = held_value(rule, measured.values.get(rule.metric))
     if value is None or math.isnan(value):
         return Observation(Verdict.UNKNOWN, None, cause="no value")
-    return Observation(Verdict.BREACH if rule.is_breached_by(value) else Verdict.QUIET, value)
+    if rule.is_breached_by(value):
+        return Observation(Verdict.BREACH, value)
+    way = measured.values[rule.metric].corrected
+    is_calm = rule.metric is Metric.SURPRISE and way is not None and way < rule.ends_at
+    return Observation(Verdict.CALM if is_calm else Verdict.QUIET, value)
 
 
 def held_value(rule: Rule, estimate: Estimate | None) -> float | None:

@@ -20,7 +20,7 @@ import numpy as np
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig, content_hash
 from drift_monitor.core.bins import BinSpec
-from drift_monitor.core.calibration import LENGTHS, Surprise, calibrate
+from drift_monitor.core.calibration import LENGTHS, Surprises, calibrate
 from drift_monitor.core.distribution import Counts, FloatArray, Mask
 from drift_monitor.core.divergence import Estimate
 from drift_monitor.core.rules import Rule
@@ -215,24 +215,23 @@ def judged(
             live: Counts | None = totals.counts(name, [span])
             if live is not None:
                 features[place, : spec.size] = live
-        counts[length] = [features, np.concatenate(_sides(features, specs))]
-    (bins, sides), many = fitted.judge(counts, (end - _EPOCH) / _HOUR)
-    size = len(known.features)
-    each: dict[str, Surprise] = {
-        name: max((bins[at], sides[at], sides[at + size]), key=lambda surprise: surprise.over)
-        for at, name in enumerate(known.features)
-    }
+        counts[length] = [features[:, None, :], np.concatenate(_sides(features, specs))[:, None, :]]
+    (bins, sides), many = fitted.judge(counts, np.array([(end - _EPOCH) / _HOUR]))
+    missing, new = (sides.of(slice(first, first + len(specs))) for first in (0, len(specs)))
+    each = Surprises.furthest([bins, missing, new])
+    places = {name: place for place, name in enumerate(known.features)}
     identity = known.id
     with_surprise = tuple(
         replace(
             measurement,
-            surprise=each[measurement.feature].surprise,
-            level=each[measurement.feature].level,
-            surprise_window=each[measurement.feature].length,
+            surprise=float(each.surprise[places[measurement.feature], 0]),
+            level=float(each.level[places[measurement.feature], 0]),
+            surprise_window=int(each.length[places[measurement.feature], 0]),
             calibration=identity,
         )
-        if measurement.feature in each
+        if measurement.feature in places
         else measurement
         for measurement in found
     )
-    return with_surprise, Estimate(max(surprise.over for surprise in (*each.values(), many)))
+    all_of = Surprises.furthest([many, *(each.of(place) for place in range(len(specs)))])
+    return with_surprise, Estimate(float(all_of.times_its_level[0]), corrected=float(all_of.over[0]))

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from drift_monitor.core.divergence import DIVERGENCES, Metric
 from drift_monitor.queries.status import Unmeasured
+from drift_monitor.store.calibrations import CalibrationState
 from drift_monitor.web.metrics.snapshot import (
     FeatureSnapshot,
     MonitorSnapshot,
@@ -32,6 +33,8 @@ def a_feature(name: str, *, psi: float = 0.02, segment: str = "") -> FeatureSnap
         live_missing_ratio=0.01,
         reference_missing_ratio=0.0,
         live_unseen_ratio=0.0,
+        surprise=1.5,
+        level=6.0,
     )
 
 
@@ -56,6 +59,7 @@ def a_monitor(
         "newest_record_at": NOON - timedelta(minutes=1),
         "window_end": NOON,
         "reference_built_at": NOON - timedelta(days=3),
+        "calibration": CalibrationState.CALIBRATED,
         "features": features or (a_feature("age"), a_feature("income", psi=0.3)),
         "rows": (RowsSnapshot(segment="", live_rows=1000, reference_rows=20000, measured_at=NOON),),
         "rules": (a_rule("age"), a_rule("income", firing=True), a_rule("", metric="freshness")),

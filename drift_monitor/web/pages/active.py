@@ -76,6 +76,7 @@ class FiringFeature:
     configured: Mapping[str, Rule]
     measurement: Measurement | None = None
     bins: Sequence[BinShare]
+    surprising: Sequence[Series] = ()  # of a monitor whose surprise alarms: its features above their level
 
     @property
     def severity(self) -> Severity:
@@ -134,9 +135,24 @@ def read_firing(conn: Transaction, monitors: Sequence[MonitorConfig], status: St
         if found.bin_spec in specs and found.contribution_live_reference
     }
     return [
-        replace(feature, measurement=measured.get(feature.series), bins=bins.get(feature.series, ()))
+        replace(
+            feature,
+            measurement=measured.get(feature.series),
+            bins=bins.get(feature.series, ()),
+            surprising=() if feature.series.feature else _surprising(status, feature.series.monitor),
+        )
         for feature in firing
     ]
+
+
+def _surprising(status: Status, monitor: str) -> Sequence[Series]:
+    """The features of a monitor that are above their level now, most surprising first."""
+    times = {
+        series: found.measurement.times_its_level or 0.0
+        for series, found in status.latest.items()
+        if series.monitor == monitor
+    }
+    return sorted((series for series in times if times[series] > 1), key=lambda series: -times[series])
 
 
 def _firing_rule(alert: ActiveAlert, rule: Rule | None, measurement: Measurement | None) -> FiringRule:
