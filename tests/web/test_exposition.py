@@ -166,6 +166,7 @@ def test_never_run_monitor_shows_its_configuration_only() -> None:
         newest_record_at=None,
         window_end=None,
         reference_built_at=None,
+        calibration=None,
         rows=(),
         features=(FeatureSnapshot(segment="", feature="age"),),
         rules=(a_rule("age"),),
@@ -216,7 +217,7 @@ def test_budget_keeps_the_worst_features_whole_and_counts_the_rest() -> None:
         if name := dict(labels).get("feature"):
             by_feature[name] = by_feature.get(name, 0) + 1
     assert sorted(by_feature, reverse=True) == [f"f{number:02}" for number in range(19, 19 - len(by_feature), -1)]
-    assert set(by_feature.values()) == {11}
+    assert set(by_feature.values()) == {13}
     assert samples(expose(snapshot, NOON, max_series=60)) == samples(limited)
 
 
