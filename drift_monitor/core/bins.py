@@ -35,6 +35,7 @@ Number = int | float | Decimal
 
 _FEWEST_DIGITS, _MOST_DIGITS = 6, 12  # of an edge in a label
 _LARGEST_PLAIN = 1e15  # from here on an exponent is read more easily
+_LARGEST = float(np.finfo(np.float64).max)
 _LARGEST_SINGLE = float(np.finfo(np.float32).max)
 _ROOM = 10  # steps of rounding that a bin of one value is wide at most
 
@@ -182,13 +183,22 @@ def _edge_text(edge: Number, digits: int) -> str:
     return f"{edge:.0f}" if is_plain else text
 
 
+def nearest_float(number: Number | Fraction) -> float:
+    """The float nearest to a number; decimals and integers may lie beyond all floats, there it is the last one."""
+    try:
+        nearest = float(number)
+    except OverflowError:
+        nearest = math.inf if number > 0 else -math.inf
+    return min(max(nearest, -_LARGEST), _LARGEST)
+
+
 def _only_value(low: Number, high: Number) -> str:
     """The value of a bin that holds only one, to rounding in 64 or 32 bits; empty where it holds more."""
     first, last = Fraction(low), Fraction(high)
     if isinstance(low, int):
         return str(low) if last == first + 1 else ""
-    width, middle = last - first, float((first + last) / 2)
-    step = Fraction(math.ulp(max(abs(float(low)), abs(float(high)))))
+    width, middle = last - first, nearest_float((first + last) / 2)
+    step = Fraction(math.ulp(max(abs(nearest_float(low)), abs(nearest_float(high)))))
     rounded = abs(middle) < _LARGEST_SINGLE and middle == float(np.float32(middle))
     if width > _ROOM * (max(step * 2**29, Fraction(1, 2**149)) if rounded else step):
         return ""

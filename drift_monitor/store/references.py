@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Select, bindparam, func, select
 
-from drift_monitor.core.bins import BinSpec, spec_from_json
+from drift_monitor.core.bins import BinSpec, nearest_float, spec_from_json
 from drift_monitor.core.schedule import Span
 from drift_monitor.store.columns import derived_id, insert_new, upsert
 from drift_monitor.store.schema import WHOLE, bin_spec, reference
@@ -124,8 +124,8 @@ def save_specs(connection: Connection, specs: Iterable[BinSpec]) -> None:
             "bins": [
                 {
                     "label": str(one.label),
-                    "lower": None if one.lower is None else float(one.lower),
-                    "upper": None if one.upper is None else float(one.upper),
+                    "lower": None if one.lower is None else nearest_float(one.lower),
+                    "upper": None if one.upper is None else nearest_float(one.upper),
                 }
                 for one in spec.bins
             ],

@@ -21,7 +21,15 @@ from drift_monitor.core.binning import (
     make_spec,
     successor,
 )
-from drift_monitor.core.bins import BooleanBins, CategoricalBins, Number, NumericBins, ValueType, spec_from_json
+from drift_monitor.core.bins import (
+    BooleanBins,
+    CategoricalBins,
+    Number,
+    NumericBins,
+    ValueType,
+    nearest_float,
+    spec_from_json,
+)
 from drift_monitor.errors import InputError
 from drift_monitor.words import bin_name
 
@@ -309,3 +317,24 @@ def test_labels_tell_edges_apart_and_call_a_single_value_by_its_name(edges, labe
     assert all(len(label) <= 2 * (12 + 6) for label in labels)
     if labels[0].startswith("["):
         assert bin_name(spec.bins[0]) == f"below {labels[0][1:].partition(',')[0]}"
+
+
+@pytest.mark.parametrize(
+    ("values", "value_type"),
+    [
+        ([Decimal("1e400"), Decimal("2e400"), Decimal(0)], ValueType.DECIMAL),
+        ([Decimal("-2e308"), Decimal("2e308")], ValueType.DECIMAL),
+        ([10**400, -(10**400), 3], ValueType.INTEGER),
+    ],
+    ids=["decimals", "both ends", "integers"],
+)
+@pytest.mark.parametrize("binning", [Quantiles(16), Uniform(4)])
+def test_numbers_beyond_all_floats_have_bins_with_labels(values, value_type, binning):
+    """A numeric column of a database may hold them: one feature must not keep its monitor from being measured."""
+    spec = make_spec(profile_of(sorted(values * 100), value_type), binning)
+    assert all(one.label for one in spec.bins)
+    bounds = [nearest_float(one.lower) for one in spec.bins if one.lower is not None]
+    assert all(math.isfinite(bound) for bound in bounds) and bounds == sorted(bounds)
+    if binning == Quantiles(16):
+        for value in values:
+            assert spec.bins[bin_of(spec, value)].lower == value
