@@ -61,6 +61,23 @@ def test_the_end_of_a_day_and_short_offsets(sqlite: Sqlite) -> None:
     assert sqlite.source().read(table(time_column="at"), [], [DAY]).rows.tolist() == [3]
 
 
+@pytest.mark.parametrize("zone", ["", "Z"])
+@pytest.mark.parametrize("form", ["{} {}", "{}T{}", "{}T{}.000000"])
+def test_the_end_of_a_day_among_times_of_one_shape(sqlite: Sqlite, form: str, zone: str) -> None:
+    """Texts of one shape are read all at once, by numpy, which knows of no 24:00."""
+    days = [
+        ("2026-02-28", "24:00:00"),
+        ("2026-03-01", "12:00:00"),
+        ("2026-03-01", "24:00:00"),
+        ("2026-03-02", "00:00:00"),
+    ]
+    sqlite.create("t", {"at": "text", "x": "int"}, [(form.format(*day) + zone, 1) for day in days])
+    read = sqlite.source().read(
+        table(time_column="at", time_zone=None if zone else UTC), [counter("x", NUMBERS)], [DAY]
+    )
+    assert read.rows.tolist() == [2]
+
+
 def test_unreadable_times_are_counted_and_shown_by_their_form(sqlite: Sqlite) -> None:
     good = [(f"2026-03-01 10:{minute:02}:00",) for minute in range(50)]
     bad: list[tuple[Any, ...]] = [("2026-03-01 1O:30",), ("2026-03-01 about noon",), ("2026-03-01 about nine",)]

@@ -151,7 +151,7 @@ class TextTime(StreamAxis):
     def _uniform(self, texts: Sequence[str]) -> NDArray[np.int64] | None:
         """Positions by numpy where all texts have the shape of the first: full seconds or microseconds, no zone or UTC.
 
-        None where they have not, and each has to be parsed by itself.
+        None where they have not, or one is no time to numpy (the end of a day as 24:00): each is parsed by itself then.
         """
         first = texts[0] if texts else ""
         suffix = next((suffix for suffix in UTC_SUFFIXES if first.endswith(suffix)), "")
@@ -160,7 +160,10 @@ class TextTime(StreamAxis):
             return None
         if suffix and not all(text.endswith(suffix) for text in texts):
             return None
-        return np.array(texts).astype(f"U{width}").astype("datetime64[us]").astype(np.int64)
+        try:
+            return np.array(texts).astype(f"U{width}").astype("datetime64[us]").astype(np.int64)
+        except ValueError:
+            return None
 
     def _each(self, texts: Sequence[str]) -> NDArray[np.int64]:
         times = [_parsed(text) for text in texts]
