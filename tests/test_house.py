@@ -124,8 +124,8 @@ from alembic import op
 revision, down_revision = "triangular", "{head}"
 
 def upgrade():
-    for end in ("", "_low", "_high", "_corrected"):
-        op.add_column("measurement", sa.Column(f"triangular{{end}}", sa.Float()))
+    for name in ("triangular", "triangular_low", "triangular_high", "triangular_corrected", "noise_floor_triangular"):
+        op.add_column("measurement", sa.Column(name, sa.Float()))
     op.execute("DROP VIEW drift_measurements")
     op.execute("CREATE VIEW drift_measurements AS SELECT {columns} FROM measurement")
 """
