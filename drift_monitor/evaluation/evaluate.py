@@ -178,7 +178,9 @@ def evaluate(services: Services, monitor: MonitorConfig, claim: Claim, *, notify
     """Evaluate the claimed window and commit; raises SourceError, StoreError or LeaseLost with nothing written."""
     window = window_of(monitor, claim.key.window_end)
     revise = monitor.revise if claim.key.revision == 0 else 0
-    gathered = gather(services, monitor, ensure_reference(services, monitor, window), [window], revise=revise)
+    reference = ensure_reference(services, monitor, window)
+    calibration_for(services, monitor, reference, window.end)  # first: it reads a long history piece by piece
+    gathered = gather(services, monitor, reference, [window], revise=revise)
     committed = evaluate_together(services, monitor, [claim], gathered, notify_past=notify_past)
     return committed.outcomes[0]
 

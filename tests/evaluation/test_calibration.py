@@ -5,7 +5,7 @@ of a bin higher: a drift below the customary thresholds.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +14,9 @@ import pytest
 
 from drift_monitor.core.divergence import Metric
 from drift_monitor.core.schedule import Span
+from drift_monitor.errors import SourceTimeout
 from drift_monitor.evaluation.backfill import backfill
+from drift_monitor.sources.dataset import Counter, Dataset, Reading
 from drift_monitor.store import calibrations
 from drift_monitor.store.calibrations import CalibrationState, StoredCalibration
 from tests.evaluation.workbench import AGE, MONITOR, Bench, Workbench, hour
@@ -85,6 +87,25 @@ def test_the_first_evaluation_reads_the_last_four_weeks_and_is_judged_at_once(wo
         assert bench.measured(BEGINS - 1).surprise is not None
         panes = bench.rows("SELECT count(*) FROM pane_rows")[0][0]
         assert panes == 29 * DAY
+
+
+def test_a_history_that_takes_too_long_is_read_piece_by_piece(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workbench.open(**KEYS) as bench:
+        source, lengths = bench.services.sources["people"], []
+        read = source.read
+
+        def slow(dataset: Dataset, counters: Sequence[Counter], spans: Sequence[Span] | None) -> Reading:
+            if len(spans or ()) > 4 * DAY:
+                raise SourceTimeout("a statement took longer than 30s")
+            lengths.append(len(spans or ()))
+            return read(dataset, counters, spans)
+
+        monkeypatch.setattr(source, "read", slow)
+        bench.evaluate(BEGINS - 1)
+        assert newest(bench).state is CalibrationState.CALIBRATED
+        assert sum(lengths) - lengths[-1] == 28 * DAY  # each pane once, and then those of the window
 
 
 def test_under_two_weeks_it_is_learning_and_says_nothing(workbench: Workbench) -> None:
