@@ -60,6 +60,8 @@ def check(report: Report[Config]) -> None:
         _check_features(report, monitor)
         _check_rules(report, report.drafts(RuleSection, (*path, "rules")))
         grid = _check_panes(report, monitor)
+        if grid is not None:
+            _check_steps(report, monitor, grid)
         written = report.at((*path, "reference"))
         reference = report.draft(form_of(written), (*path, "reference")) if written is not None else None
         if reference is None:
@@ -243,6 +245,17 @@ def _check_form(report: Report[Config], reference: Draft[Reference]) -> None:
         if key in written and forms and not any(owner in written for owner in owners):
             message = f"belongs to a reference with {' or '.join(owners)}, not with {forms[0]}"
             report.add((*reference.path, key), message, "remove it", at_key=True)
+
+
+def _check_steps(report: Report[Config], monitor: Draft[MonitorConfig], grid: PaneGrid) -> None:
+    """A budget of false alarms judges windows of 1, 6 and 24 hours: one of them must be whole panes."""
+    path = monitor.path if "rules" in monitor.written else ()
+    if all("false_alarms" not in draft.written for draft in report.drafts(RuleSection, (*path, "rules"))):
+        return
+    if HOUR % grid.length and (grid.length % HOUR or _DAY % grid.length):
+        written = "pane" if "pane" in monitor.written else "every"
+        hint = "set `pane: 1h`, or another length that divides an hour or a day"
+        report.add((*monitor.path, written), "a budget of false alarms judges whole hours", hint)
 
 
 def _check_panes(report: Report[Config], monitor: Draft[MonitorConfig]) -> PaneGrid | None:

@@ -2,7 +2,7 @@
 
     stored calibration ── too old, or of other bins ──► panes of 28 days ──► calibrate ──► store
            │
-           └──► counts of the last 1, 6, 24, 168 hours ──► surprise of each feature ──► the monitor's rule
+           └──► counts of the last 1, 6, 24 hours ──► surprise of each feature ──► the monitor's rule
 
 A calibration serves for a week, from a day after its history ends: no window of a day is part of the history that it
 is judged by. What a feature's rows are
@@ -20,7 +20,7 @@ import numpy as np
 from drift_monitor.alerting.services import Services
 from drift_monitor.config.schema import MonitorConfig, content_hash
 from drift_monitor.core.bins import BinSpec
-from drift_monitor.core.calibration import LENGTHS, Surprises, calibrate
+from drift_monitor.core.calibration import Surprises, calibrate
 from drift_monitor.core.distribution import Counts, FloatArray, Mask
 from drift_monitor.core.divergence import Estimate
 from drift_monitor.core.rules import Rule
@@ -34,6 +34,7 @@ from drift_monitor.store import panes as pane_store
 from drift_monitor.store.calibrations import CalibrationState, PastHours, StoredCalibration
 from drift_monitor.store.measurements import Measurement
 
+LENGTHS: Final = (1, 6, 24)  # hours; a week needs a longer history than is read
 HISTORY: Final = timedelta(days=28)
 LEAST_HISTORY: Final = timedelta(days=14)
 GOOD_FOR: Final = {CalibrationState.CALIBRATED: timedelta(days=7), CalibrationState.LEARNING: timedelta(days=1)}
@@ -123,7 +124,7 @@ def _calibrate(
     with services.store.read() as conn:
         known = measurements.above_level(conn, monitor.name, learning.history)
     histories = _histories(reference, table, panes, grid, known)
-    fitted = calibrate(histories, episodes_per_hour=episodes_per_hour)
+    fitted = calibrate(histories, episodes_per_hour=episodes_per_hour, lengths=LENGTHS)
     if not fitted.lengths:
         return learning
     incidents = [
