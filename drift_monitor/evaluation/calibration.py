@@ -23,7 +23,7 @@ from drift_monitor.core.bins import BinSpec
 from drift_monitor.core.calibration import Surprises, calibrate
 from drift_monitor.core.distribution import Counts, FloatArray, Mask
 from drift_monitor.core.divergence import Estimate
-from drift_monitor.core.rules import Rule
+from drift_monitor.core.rules import SURPRISE_LEVEL, Rule
 from drift_monitor.core.schedule import PaneGrid, Span
 from drift_monitor.core.surprise import PaneHistory
 from drift_monitor.errors import InputError, SourceTimeout
@@ -220,12 +220,17 @@ def judged(
     found: Sequence[Measurement],
     end: datetime,
 ) -> tuple[tuple[Measurement, ...], Estimate]:
-    """The measurements with their surprise, and the monitor's: how far its most surprising series stands."""
+    """The measurements with their surprise, and the monitor's: how far its most surprising series stands.
+
+    A feature without rows, or that could not be counted, has none; while there is such a feature nothing is known to be
+    quiet, so that an alert neither begins nor ends by it.
+    """
     fitted = known.fitted
     if fitted is None:
         return tuple(found), Estimate(None)
     specs = [reference.features[name].spec for name in known.features]
     counts: dict[int, Sequence[FloatArray]] = {}
+    is_known = np.ones(len(specs), dtype=np.bool_)
     for length in (each.length for each in fitted.lengths):
         span = Span(grid.shift(end, -(timedelta(hours=length) // grid.length)), end)
         features = np.zeros(fitted.references[0].shape)
@@ -233,11 +238,12 @@ def judged(
             live: Counts | None = totals.counts(name, [span])
             if live is not None:
                 features[place, : spec.size] = live
+        is_known &= (length < max(LENGTHS)) | (features.sum(axis=-1) > 0)
         counts[length] = [features[:, None, :], np.concatenate(_sides(features, specs))[:, None, :]]
     (bins, sides), many = fitted.judge(counts, np.array([(end - _EPOCH) / _HOUR]))
     missing, new = (sides.of(slice(first, first + len(specs))) for first in (0, len(specs)))
     each = Surprises.furthest([bins, missing, new])
-    places = {name: place for place, name in enumerate(known.features)}
+    places = {name: place for place, name in enumerate(known.features) if is_known[place]}
     identity = known.id
     with_surprise = tuple(
         replace(
@@ -252,4 +258,6 @@ def judged(
         for measurement in found
     )
     all_of = Surprises.furthest([many, *(each.of(place) for place in range(len(specs)))])
+    if all_of.over[0] <= SURPRISE_LEVEL and not is_known.all():
+        return with_surprise, Estimate(None)
     return with_surprise, Estimate(float(all_of.times_its_level[0]), corrected=float(all_of.over[0]))

@@ -55,10 +55,13 @@ class StoredCalibration:
     features: Sequence[str]
     incidents: Sequence[PastHours] = ()
     fitted: Calibration | None = None
+    stored_as: str | None = None
 
     @property
     def id(self) -> str:
         """Content hash; when it was made is not part of it."""
+        if self.stored_as is not None:  # every window asks for it, and packing takes its time
+            return self.stored_as
         content = sha256(_packed(self.fitted) if self.fitted else b"").hexdigest()
         return derived_id("calibration", self.monitor, self.definition, self.history.start, self.history.end, content)
 
@@ -143,6 +146,7 @@ def _from_row(row: Mapping[Any, Any]) -> StoredCalibration:
             )
             for hours in document["incidents"]
         ),
+        stored_as=row["id"],
         fitted=None if row["arrays"] is None else _unpacked(row["arrays"], _Levels.of(document["lengths"])),
     )
 

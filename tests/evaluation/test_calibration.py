@@ -144,6 +144,29 @@ def test_hours_above_the_level_are_no_part_of_a_later_history(workbench: Workben
         assert age.surprise is not None and age.level is not None and age.surprise > age.level
 
 
+def test_no_rows_are_no_calm(workbench: Workbench) -> None:
+    """What is not there is neither drift nor recovery: the alert stays as it is, and features have no surprise."""
+    workbench.people.execute(f"DELETE FROM people WHERE at >= '{hour(BEGINS + 20):%Y-%m-%dT%H:%M}'")
+    with workbench.open(**KEYS) as bench:
+        bench.evaluate(*range(BEGINS + 12, BEGINS + 20), BEGINS + 20 + DAY, BEGINS + 22 + DAY)
+        (episode,) = bench.episodes()
+        assert episode.closed_window is None and bench.phase_after(BEGINS + 22 + DAY) == "firing"
+        assert bench.measured(BEGINS + 19).surprise is not None
+        assert bench.measured(BEGINS + 20 + DAY).surprise is None
+
+
+def test_a_feature_that_is_gone_ends_no_alert(workbench: Workbench) -> None:
+    with workbench.open(**KEYS) as bench:
+        bench.evaluate(*range(BEGINS + 12, BEGINS + 20))
+        assert [episode.closed_window for episode in bench.episodes()] == [None]
+        workbench.people.execute("ALTER TABLE people RENAME COLUMN age TO years")
+        bench.evaluate(*range(BEGINS + 20, BEGINS + 48, 9))
+        assert bench.measured(BEGINS + 47).surprise is None
+        assert [episode.closed_window for episode in bench.episodes()] == [None]
+        country = bench.measured(BEGINS + 47, "country")
+        assert country.surprise is not None and country.level is not None and country.surprise < country.level
+
+
 def test_a_backfill_judges_each_window_by_what_was_known_then(workbench: Workbench) -> None:
     with workbench.open(**KEYS) as bench:
         monitor = bench.services.config.monitor(MONITOR)
