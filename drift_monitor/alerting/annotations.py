@@ -157,7 +157,9 @@ def _surprise_text(context: AlertContext) -> str:
 
 
 def verdict(context: AlertContext) -> str:
-    """Which way it moved, in a sentence; empty where that is not what the rule watches, or where it is over."""
+    """Which way it moved, in a sentence; which features did so, where surprise alarms; empty where it is over."""
+    if context.surprising:
+        return " ".join(map(_surprise_sentence, context.surprising[:TOP_BINS]))
     if context.drift is None or context.drift.direction is None:
         return ""
     return DIRECTION_SENTENCES[context.drift.direction]

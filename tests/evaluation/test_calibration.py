@@ -70,6 +70,7 @@ def test_a_drift_that_thresholds_do_not_see_is_one_alert_that_names_its_feature(
         assert alert["annotations"]["features"] == "age"
         assert alert["annotations"]["summary"].startswith("people drifted: age; surprise ")
         assert "its level is" in alert["annotations"]["description"]
+        assert alert["annotations"]["verdict"].startswith("age: surprise ")
         assert "1 false alarm per 28d" in alert["annotations"]["description"]
         opened = (episode.opened_window - hour(0)) // timedelta(hours=1)
         age, country = (bench.measured(opened, name) for name in ("age", "country"))
