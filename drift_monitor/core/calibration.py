@@ -71,20 +71,33 @@ class LengthCalibration:
     many_usual: float
     many_level: float
 
-    def surprises(self, windows: Sequence[Windows]) -> Sequence[FloatArray]:
+    def residuals(self, windows: Sequence[Windows]) -> list[FloatArray]:
+        """What is left of the moves without their season, (S, T, K) a kind of series."""
+        return [
+            known.residuals(each, season(each.ends, self.length, self.days))
+            for known, each in zip(self.fits, windows, strict=True)
+        ]
+
+    def surprises(self, windows: Sequence[Windows], residuals: Sequence[FloatArray]) -> list[FloatArray]:
         """The surprise of each window, (S, T) a kind of series."""
-        found = []
-        for known, each in zip(self.fits, windows, strict=True):
-            regressors = season(each.ends, self.length, self.days)
-            scores = known.surprises(known.distances(known.residuals(each, regressors), each.noise))
-            found.append(np.where(each.rows > 0, scores, 0.0))
-        return found
+        return [
+            np.where(each.rows > 0, known.surprises(known.distances(left, each.noise)), 0.0)
+            for known, each, left in zip(self.fits, windows, residuals, strict=True)
+        ]
 
 
-def many_move(surprises: FloatArray) -> FloatArray:
-    """How far the upper half of the features stands together, (T,) from (S, T)."""
+def _goes_on(day: FloatArray, latest: FloatArray) -> Mask:
+    """Whether the last hours (S, T, K) still go the way of the day that they end, at least half as far."""
+    return np.asarray(np.einsum("stk,stk->st", day, latest) >= 0.5 * np.einsum("stk,stk->st", day, day))
+
+
+def many_move(surprises: FloatArray, level: float) -> FloatArray:
+    """How far the upper half of the features stands together, (T,) from (S, T).
+
+    None counts for more than the level at which it alarms by itself: else this would be one feature's surprise again.
+    """
     half = max(1, (len(surprises) + 1) // 2)
-    return np.asarray(np.sort(surprises, axis=0)[-half:].mean(axis=0))
+    return np.asarray(np.sort(np.minimum(surprises, level), axis=0)[-half:].mean(axis=0))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,9 +115,8 @@ class Surprises:
 
     @property
     def times_its_level(self) -> FloatArray:
-        """Above 1 where it is an alarm, and only there: what can't matter is held at 1."""
-        times = self.surprise / np.maximum(self.level, 1e-9)
-        return np.asarray(np.where(self.over > 1.0, times, np.minimum(times, 1.0)))
+        """Above 1 where it is an alarm, and only there."""
+        return np.asarray(self.surprise / np.maximum(self.level, 1e-9))
 
     def of(self, series: int | slice) -> "Surprises":
         """Some series only."""
@@ -138,11 +150,13 @@ class Calibration:
     def judge(self, counts: Mapping[int, Sequence[FloatArray]], ends: FloatArray) -> tuple[list[Surprises], Surprises]:
         """The windows that end at these hours, (T,): of each kind of series (S, T), and of many that move (T,).
 
-        `counts`: by length, a kind each, (S, T, K). What can't matter, as no divergence that it may stand for reaches
-        `MATERIALITY`, is held at its level.
+        `counts`: by length, a kind each, (S, T, K). Two things are held at their level and alarm no more. What can't
+        matter: no divergence that it may stand for reaches `MATERIALITY`. What is over: the last six hours of a day do
+        not go on with what it shows; a window of a day would else tell of an incident for a day after its end.
         """
         judged: list[list[Surprises]] = [[] for _ in self.bins]
         many: list[Surprises] = []
+        latest: list[FloatArray] = []
         for known in self.lengths:
             kinds = [
                 Windows(
@@ -156,15 +170,22 @@ class Calibration:
                 )
                 for each, reference, bins in zip(counts[known.length], self.references, self.bins, strict=True)
             ]
-            found = known.surprises(kinds)
+            residuals = known.residuals(kinds)
+            found = known.surprises(kinds, residuals)
+            goes_on = [np.ones(surprises.shape, dtype=np.bool_) for surprises in found]
+            if known.length == DAY and latest:
+                goes_on = [_goes_on(day, hours) for day, hours in zip(residuals, latest, strict=True)]
+            latest = residuals
             for kind, surprises in enumerate(found):
                 over = (surprises - known.usual) / max(known.level - known.usual, 1e-9)
+                over = np.where(goes_on[kind], over, np.minimum(over, 1.0))
                 series, places = np.nonzero(over > 1.0)
                 is_small = ~self._is_material(kind, series, kinds[kind].counts[series, places])
                 over[series[is_small], places[is_small]] = 1.0
                 judged[kind].append(_compared(surprises, known.level, known.length, over))
-            together = many_move(found[0])
+            together = many_move(found[0], known.level)
             over = (together - known.many_usual) / max(known.many_level - known.many_usual, 1e-9)
+            over = np.where(2 * goes_on[0].sum(axis=0) >= len(found[0]), over, np.minimum(over, 1.0))
             for place in np.nonzero(over > 1.0)[0]:
                 features = kinds[0].counts[:, place]
                 moved = np.nonzero(features.sum(axis=-1) > 0)[0]
@@ -183,8 +204,11 @@ class Calibration:
 
 
 def _compared(surprise: FloatArray, level: float, length: int, over: FloatArray) -> Surprises:
-    shape = surprise.shape
-    return Surprises(surprise=surprise, level=np.full(shape, level), length=np.full(shape, float(length)), over=over)
+    """With what is held at its level brought down to it."""
+    held = np.where(over > 1.0, surprise, np.minimum(surprise, level))
+    return Surprises(
+        surprise=held, level=np.full(held.shape, level), length=np.full(held.shape, float(length)), over=over
+    )
 
 
 def calibrate(
@@ -207,7 +231,7 @@ def calibrate(
             usual, level = pooled_level(together, np.isfinite(together), rate * (1 - MANY_SHARE), windows[0])
         else:
             usual, level = budget_level(together[:, seen].max(axis=0), rate * (1 - MANY_SHARE), gap_of(windows[0]))
-        many = many_move(np.maximum(scores[0][:, seen], 0.0))
+        many = many_move(np.maximum(scores[0][:, seen], 0.0), level)
         many_usual, many_level = budget_level(many, rate * MANY_SHARE, gap_of(windows[0]))
         found.append(
             LengthCalibration(

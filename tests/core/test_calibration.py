@@ -40,7 +40,8 @@ def alarms(calibration: Calibration, found: FloatArray, features: slice = slice(
     for known in calibration.lengths:
         windows = history.windows(known.length)
         whole = a_history(found[:, HOURS - 24 :], found[:, :HOURS].sum(axis=1), START + HOURS - 24)
-        (surprises,) = known.surprises([whole.windows(known.length)])
+        of_length = [whole.windows(known.length)]
+        (surprises,) = known.surprises(of_length, known.residuals(of_length))
         above |= (surprises[features][:, windows.ends > START + HOURS] > known.level).any(axis=0)
     return above
 
@@ -154,7 +155,8 @@ def test_the_level_is_passed_as_often_as_asked_by_a_tail_that_is_exponential():
 
 def test_many_that_move_a_little_are_seen_together():
     surprises = np.array([[0.1, 1.0], [0.2, 1.1], [0.3, 0.9], [3.0, 1.2]])
-    assert many_move(surprises) == pytest.approx([(3.0 + 0.3) / 2, (1.2 + 1.1) / 2])
+    assert many_move(surprises, 10.0) == pytest.approx([(3.0 + 0.3) / 2, (1.2 + 1.1) / 2])
+    assert many_move(surprises, 1.0) == pytest.approx([(1.0 + 0.3) / 2, 1.0])  # one alone is not many
 
 
 def test_bins_and_series_may_be_padded():
