@@ -282,6 +282,6 @@ def from_row(row: Row[Any]) -> Measurement:
     values["estimates"] = {
         metric: Estimate(*(columns[name] for name in names))
         for metric, names in ESTIMATE_COLUMNS.items()
-        if columns[names[0]] is not None
+        if columns[names[0]] is not None or columns[metric.noise_floor] is not None  # an infinite one has no value
     }
     return Measurement(**values)

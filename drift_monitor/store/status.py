@@ -90,7 +90,9 @@ class _Layout:
         values["direction"] = _DIRECTIONS[values["direction"]]
         # The columns of a divergence stand side by side in the table.
         estimates = {
-            metric: Estimate(*row[place : place + _PARTS]) for metric, place in self.estimates if row[place] is not None
+            metric: Estimate(*row[place : place + _PARTS])
+            for metric, place in self.estimates
+            if row[place] is not None or row[place + _PARTS - 1] is not None
         }
         # Not by its `__init__`, which sets each field of a frozen class for itself: a scrape reads thousands of these.
         measured = object.__new__(Measurement)
