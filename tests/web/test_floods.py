@@ -25,7 +25,7 @@ from tests.web.test_server import client_context, half_open, tls_config, wait_un
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(10)).decode()  # as slow as people's own
 USERS = WebConfig(basic_auth_users={"scraper": SecretStr(HASH)})
-# Without protection an answer waits for all guesses before it, some ten seconds; the flood shares our process and machine.
+# Without protection an answer waits for the guesses before it, some ten seconds; the flood shares our machine.
 ANSWER_SECONDS = 3.0
 
 
