@@ -72,10 +72,12 @@ def calibration_for(
 
 
 def calibrate_now(services: Services, monitor: MonitorConfig, reference: Reference, end: datetime) -> StoredCalibration:
-    """Calibrate anew for the window that ends then, whatever is stored; raises SourceError, StoreError."""
+    """Calibrate anew for the window that ends then, whatever is stored; raises InputError, SourceError, StoreError."""
     rule = monitor.surprise_rule
     if rule is None or rule.false_alarms is None:
         raise InputError(f"monitor {monitor.name!r} has no budget of false alarms")
+    if not reference.features:
+        raise InputError(f"monitor {monitor.name!r} has no feature with bins yet; see `drift-monitor evaluate`")
     definition, budget = _definition(services, monitor, reference, rule), rule.false_alarms.per_hour
     made = _calibrate(services, monitor, reference, _history_end(monitor, end), definition, budget)
     services.store.transact(lambda conn: calibrations.save(conn, made))

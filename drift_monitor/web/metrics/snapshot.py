@@ -39,8 +39,8 @@ from drift_monitor.web.phrases import dataset_text, reference_text
 class FeatureSnapshot(NamedTuple):  # as rules: there are thousands, and frozen data classes take three times as long
     """The last good measurement of one feature in one segment, and why the latest evaluation gave none, if so.
 
-    `divergences` and their `noise_floors` by metric. `measured_at` is when the evaluation
-    finished that gave these values, None if there never was one.
+    `divergences` and their `noise_floors` by metric. `measured_at` is when the evaluation finished that gave these
+    values, None if there never was one.
     """
 
     feature: str
